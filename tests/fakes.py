@@ -1,0 +1,65 @@
+"""Stand-ins for the neighbours of a room, for unit tests of that room alone."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
+
+from wsgate.fastcgi import Response
+
+
+class FakePool:
+    """A pool whose answers come when the test says so."""
+
+    def __init__(self):
+        self.requests = []
+        self.deferreds = []
+        self.cancelled = []
+
+    def request(self, request):
+        deferred = Deferred(lambda _: self.cancelled.append(request))
+        self.requests.append(request)
+        self.deferreds.append(deferred)
+        return deferred
+
+    def answer(self, body=b"", header=b"Content-Type: text/plain", stderr=b""):
+        """Answer the oldest request that has no answer."""
+        self.deferreds.pop(0).callback(Response(header + b"\r\n\r\n" + body, stderr, 0))
+
+    def fail(self, error):
+        self.deferreds.pop(0).errback(error)
+
+
+class FakePeer:
+    """A socket that remembers what it was asked to do."""
+
+    def __init__(self):
+        self.did = []
+
+    def send_message(self, payload, is_binary):
+        self.did.append((payload, is_binary))
+
+    def close(self, code, reason):
+        self.did.append(("close", code, reason))
+
+    def pause_reading(self):
+        self.did.append("pause")
+
+    def resume_reading(self):
+        self.did.append("resume")
+
+    def conversation_idle(self):
+        self.did.append("idle")
+
+
+class Transport(StringTransport):
+    """A transport that knows whether it was closed or aborted, and how much is unsent."""
+
+    aborted = False
+    bufferSize = 2**16
+    dataBuffer = b""
+    offset = 0
+
+    def abortConnection(self):
+        self.aborted = True
+        self.loseConnection()
