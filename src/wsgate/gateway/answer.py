@@ -1,0 +1,200 @@
+"""What the client gets: from PHP's response, or from the way the request failed. Pure.
+
+One table turns every failure into a status, a public reason and a log level. Nothing that the
+backend said about its failure goes to the client.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, NamedTuple
+
+from twisted.logger import LogLevel
+
+from wsgate import cgi, fastcgi
+
+OnError = Literal["reply", "close"]
+
+
+class ScriptFailed(Exception):
+    """PHP ran and answered with a 5xx status, which is `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the script answered with status {status}")
+        self.status = status
+
+
+class ScriptMissing(Exception):
+    """PHP found no script to run, or may not run it. `status` is PHP's: 404 or 403."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            "PHP cannot open the script, or its name is not allowed by security.limit_extensions"
+        )
+        self.status = status
+
+
+class NotAnAnswer(Exception):
+    """The response is well formed but cannot become a message."""
+
+
+class Close(NamedTuple):
+    """A close code and reason to send, RFC 6455 §5.5.1."""
+
+    code: int
+    reason: str
+
+
+class Reply(NamedTuple):
+    """What is sent for one message: at most one message, then perhaps a close.
+
+    `payload` is None where nothing is sent.
+    """
+
+    payload: bytes | None
+    is_binary: bool = False
+    close: Close | None = None
+
+
+class Failure(NamedTuple):
+    """A row of the table: what the client is told, and how loudly the log is."""
+
+    status: int
+    reason: str
+    level: LogLevel
+    overload: bool = False
+
+
+_OVERLOADED = Failure(503, "overloaded, try again later", LogLevel.warn, overload=True)
+_BAD_ANSWER = Failure(502, "bad answer from the backend", LogLevel.error)
+_LOST = Failure(502, "the backend closed the connection", LogLevel.error)
+
+FAILURES: dict[type[BaseException], Failure] = {
+    fastcgi.QueueFull: _OVERLOADED,
+    fastcgi.QueueTimeout: _OVERLOADED,
+    fastcgi.BackendBusy: _OVERLOADED,
+    fastcgi.ApplicationOverloaded: _OVERLOADED,
+    fastcgi.PoolStopped: Failure(503, "shutting down", LogLevel.info, overload=True),
+    fastcgi.BackendUnavailable: Failure(502, "the backend is not available", LogLevel.error),
+    fastcgi.ResponseNeverReceived: _LOST,
+    fastcgi.ResponseCutOff: _LOST,
+    fastcgi.ResponseTimeout: Failure(504, "the backend took too long", LogLevel.error),
+    fastcgi.ResponseTooLarge: Failure(502, "the answer is too large", LogLevel.error),
+    fastcgi.ProtocolError: _BAD_ANSWER,
+    cgi.MalformedResponse: _BAD_ANSWER,
+    NotAnAnswer: _BAD_ANSWER,
+    ScriptFailed: Failure(500, "the script failed", LogLevel.error),
+    ScriptMissing: Failure(404, "no such script", LogLevel.error),
+}
+
+INTERNAL = Failure(500, "internal error", LogLevel.critical)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The row of `error`, by the nearest class it is an instance of.
+
+    An exception that nobody foresaw is an `INTERNAL` failure. A status that PHP chose stays.
+    """
+    for cls in type(error).__mro__:
+        if cls in FAILURES:
+            row = FAILURES[cls]
+            return row._replace(status=getattr(error, "status", row.status))
+    return INTERNAL
+
+
+def reply_to_failure(error: BaseException, message_id: str, on_error: OnError) -> Reply:
+    """The error message of the contract, or a close with 1011, or 1013 for overload."""
+    row = failure_of(error)
+    if on_error == "close":
+        # RFC 6455 §7.4.1 and the IANA registry: 1011 internal error, 1013 try again later.
+        return Reply(None, close=Close(1013 if row.overload else 1011, row.reason))
+    error_object = {"status": row.status, "reason": row.reason, "message_id": message_id}
+    return Reply(json.dumps({"error": error_object}, separators=(",", ":")).encode())
+
+
+def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[str, ...]]:
+    """What PHP's output means for the client.
+
+    Args:
+        stdout: the whole output of the script, header and body.
+        stderr: what it logged; tells a missing script from a 404 of the script's own.
+
+    Returns:
+        The reply, and warnings for the log about headers that could not be followed.
+
+    Raises:
+        cgi.MalformedResponse, ScriptFailed, ScriptMissing, NotAnAnswer: no answer; see `FAILURES`.
+    """
+    head, body = cgi.parse_response(stdout)
+    close, warnings = actions(head.headers)
+    if head.status == 204:
+        return Reply(None, close=close), warnings
+    if head.status >= 300:
+        _require_answer(head.status, body, stderr)
+    if not head.is_binary:
+        _require_utf8(body)
+    return Reply(body, head.is_binary, close), warnings
+
+
+# What PHP-FPM and php-cgi log when SCRIPT_FILENAME cannot be run; the status alone could be the
+# script's own.
+_NO_SCRIPT = (b"Primary script unknown", b"Unable to open primary script", b"has been denied (see")
+# php-cgi logs nothing, but says this.
+_NO_INPUT = b"No input file specified."
+
+
+def _require_answer(status: int, body: bytes, stderr: bytes) -> None:
+    if status >= 500:
+        raise ScriptFailed(status)
+    if status in (403, 404) and (
+        any(text in stderr for text in _NO_SCRIPT) or body.startswith(_NO_INPUT)
+    ):
+        raise ScriptMissing(status)
+    if status < 400:
+        raise NotAnAnswer(f"a redirect (status {status}) cannot be answered to a message")
+    if not body:
+        raise NotAnAnswer(f"status {status} without a body")
+
+
+def _require_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        # RFC 6455 §8.1: a text message that is not UTF-8 would cost the client its connection.
+        raise NotAnAnswer(
+            f"the body is text by its Content-Type but not UTF-8 at byte {error.start}; "
+            "send Content-Type: application/octet-stream for binary"
+        ) from None
+
+
+def actions(headers: tuple[tuple[str, str], ...]) -> tuple[Close | None, tuple[str, ...]]:
+    """The `Wsgate-*` headers of an answer: a close, and warnings about what is not understood."""
+    close: Close | None = None
+    warnings: list[str] = []
+    for name, value in headers:
+        if name == "wsgate-close":
+            close = _close(value)
+            if close is None:
+                close = Close(1000, "")
+                warnings.append(
+                    f"Wsgate-Close: {value[:80]!r} has no valid close code; closed 1000"
+                )
+        elif name.startswith("wsgate-"):
+            warnings.append(f"{name}: no such header is known")
+    return close, tuple(warnings)
+
+
+def _close(value: str) -> Close | None:
+    code, _, reason = value.partition(" ")
+    if not (code.isascii() and code.isdigit() and len(code) == 4 and is_sendable(int(code))):
+        return None
+    # Header values arrive as Latin-1; PHP sends UTF-8.
+    return Close(int(code), reason.strip().encode("latin-1").decode("utf-8", "replace"))
+
+
+def is_sendable(code: int) -> bool:
+    """Whether an endpoint may send this close code: RFC 6455 §7.4 and the IANA registry."""
+    return code in _SENDABLE or 3000 <= code <= 4999
+
+
+_SENDABLE = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})

@@ -1,0 +1,223 @@
+"""One socket's messages: in order, one request at a time, nothing lost without being counted."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from wsgate.fastcgi import Request, Response
+from wsgate.gateway.answer import Reply, failure_of, reply_to_failure, reply_to_response
+from wsgate.gateway.route import Route
+from wsgate.oneline import one_line
+
+
+class Peer(Protocol):
+    """What a conversation asks of its socket."""
+
+    def send_message(self, payload: bytes, is_binary: bool) -> None:
+        """Send one whole message."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake."""
+
+    def pause_reading(self) -> None:
+        """Deliver no further message until `resume_reading`."""
+
+    def resume_reading(self) -> None:
+        """Go on after `pause_reading`."""
+
+    def conversation_idle(self) -> None:
+        """Called when the last message that was waiting has got its answer."""
+
+
+class QueueLimits(NamedTuple):
+    """How much may wait on one connection before reading stops: messages, and their bytes."""
+
+    messages: int = 16
+    size: int = 1024 * 1024
+
+
+class Conversation:
+    """The order and the limits of one connection's messages.
+
+    At most one request is in flight. Further messages wait in a queue; when it holds
+    `QueueLimits`, the peer stops reading. While the client does not take its answers
+    (`output_paused`) no further request starts, so at most one answer is ever buffered.
+
+    Every message counted in `route.tally.received` ends as answered, refused or gone.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_closed",
+        "_in_flight",
+        "_limits",
+        "_number",
+        "_output_paused",
+        "_params",
+        "_peer",
+        "_queue",
+        "_queued_size",
+        "_reading_paused",
+        "_route",
+        "_turn",
+        "connection_id",
+    )
+
+    log = Logger(namespace="wsgate")
+
+    def __init__(
+        self, connection_id: str, route: Route, params: bytes, peer: Peer, limits: QueueLimits
+    ) -> None:
+        self.connection_id = connection_id
+        self._route = route
+        self._params = params
+        self._peer = peer
+        self._limits = limits
+        self._queue: deque[tuple[bytes, bool]] = deque()
+        self._queued_size = 0
+        self._number = 0
+        self._in_flight = False
+        self._asking = False
+        self._turn: Deferred[Response] | None = None
+        self._output_paused = False
+        self._reading_paused = False
+        self._closed = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is in flight or waiting."""
+        return not self._in_flight and not self._queue
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        """Take one whole message; it is asked of PHP when its turn comes."""
+        self._route.tally.received += 1
+        if self._closed:
+            self._route.tally.gone += 1
+        elif self._in_flight or self._output_paused:
+            self._enqueue(payload, is_binary)
+        else:
+            self._ask(payload, is_binary)
+
+    def output_paused(self) -> None:
+        """The client does not take what was sent: start nothing new."""
+        self._output_paused = True
+
+    def output_resumed(self) -> None:
+        """The client takes data again."""
+        self._output_paused = False
+        self._next()
+
+    def connection_lost(self) -> None:
+        """The client is gone. A request in flight runs to its end, the waiting ones never start."""
+        self._stop()
+        if self._turn is not None:
+            # Takes the request back where it still waits for a worker; later it does nothing.
+            self._turn.cancel()
+
+    def _enqueue(self, payload: bytes, is_binary: bool) -> None:
+        self._queue.append((payload, is_binary))
+        self._queued_size += len(payload)
+        if not self._reading_paused and self._is_full():
+            self._reading_paused = True
+            self._peer.pause_reading()
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= self._limits.messages or self._queued_size >= self._limits.size
+
+    def _ask(self, payload: bytes, is_binary: bool) -> None:
+        self._number += 1
+        message_id = f"{self.connection_id}:{self._number}"
+        params = self._params + self._route.message_params(payload, is_binary, message_id)
+        self._in_flight = True
+        turn = self._turn = self._route.pool.request(Request(params, payload))
+        (
+            turn.addCallback(self._interpret, message_id)
+            .addErrback(self._refuse, message_id)
+            .addCallback(self._finish)
+            .addErrback(self._broken)
+        )
+
+    def _interpret(self, response: Response, message_id: str) -> tuple[Reply, bool]:
+        reply, warnings = reply_to_response(response.stdout, response.stderr)
+        if response.stderr:
+            self._log(LogLevel.warn, message_id, "PHP says: " + one_line(response.stderr))
+        for warning in warnings:
+            self._log(LogLevel.warn, message_id, one_line(warning))
+        return reply, True
+
+    def _refuse(self, failure: Failure, message_id: str) -> tuple[Reply, bool]:
+        if not self._closed:
+            self._log_failure(failure, message_id)
+        return reply_to_failure(_error(failure), message_id, self._route.on_error), False
+
+    def _log_failure(self, failure: Failure, message_id: str) -> None:
+        level = failure_of(_error(failure)).level
+        if level is LogLevel.critical:
+            self.log.failure("message {message_id}", failure, message_id=message_id)
+            return
+        said = one_line(getattr(failure.value, "stderr", b""))
+        cause = one_line(str(failure.value)) + (f"; PHP says: {said}" if said else "")
+        self._log(level, message_id, cause)
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("connection {connection_id}", failure, connection_id=self.connection_id)
+        self._stop()
+        self._peer.close(1011, "internal error")
+
+    def _log(self, level: LogLevel, message_id: str, text: str) -> None:
+        self.log.emit(level, "message {message_id}: {text}", message_id=message_id, text=text)
+
+    def _finish(self, outcome: tuple[Reply, bool]) -> None:
+        """The message in flight is over: send what it came to, and take the next."""
+        reply, answered = outcome
+        self._in_flight = False
+        self._turn = None
+        if self._closed:
+            self._route.tally.gone += 1
+            return
+        if answered:
+            self._route.tally.answered += 1
+        else:
+            self._route.tally.refused += 1
+        if reply.payload is not None:
+            self._peer.send_message(reply.payload, reply.is_binary)
+        if reply.close is not None:
+            self._stop()
+            self._peer.close(reply.close.code, reply.close.reason)
+            self._peer.conversation_idle()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        # A request may fail before it was even sent; then `_finish` comes back here from within.
+        if self._asking:
+            return
+        self._asking = True
+        while self._queue and not (self._closed or self._in_flight or self._output_paused):
+            payload, is_binary = self._queue.popleft()
+            self._queued_size -= len(payload)
+            self._ask(payload, is_binary)
+        self._asking = False
+        if self._closed:
+            return
+        if self._reading_paused and not self._is_full():
+            self._reading_paused = False
+            self._peer.resume_reading()
+        if self.is_idle:
+            self._peer.conversation_idle()
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._route.tally.gone += len(self._queue)
+        self._queue.clear()
+        self._queued_size = 0
+
+
+def _error(failure: Failure) -> BaseException:
+    assert failure.value is not None
+    return failure.value

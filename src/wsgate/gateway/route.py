@@ -1,0 +1,89 @@
+"""A route: which script answers, through which pool, and by which rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wsgate import cgi
+from wsgate.fastcgi import ConnectionPool, encode_params
+from wsgate.gateway.answer import OnError
+from wsgate.http1 import RequestHead
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the messages: at rest `received` is the sum of the other three.
+
+    `answered` by PHP (204 too), `refused` with an error, `gone` with their client.
+    """
+
+    received: int = 0
+    answered: int = 0
+    refused: int = 0
+    gone: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.received + other.received,
+            self.answered + other.answered,
+            self.refused + other.refused,
+            self.gone + other.gone,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Route:
+    """One path of the gateway. `path` "/" serves every path."""
+
+    path: str
+    script: cgi.Script
+    pool: ConnectionPool
+    origins: frozenset[str] = frozenset()
+    subprotocols: tuple[str, ...] = ()
+    on_error: OnError = "reply"
+    text_content_type: str | None = None
+    binary_content_type: str | None = None
+    tally: Tally = field(default_factory=Tally)
+
+    def encoded_params(
+        self, head: RequestHead, client: cgi.Client, connection_id: str, subprotocol: str | None
+    ) -> bytes:
+        """The PARAMS records that every message of a connection begins with.
+
+        Raises:
+            ValueError: a variable is too long for a record (64 KiB).
+        """
+        pairs = cgi.connection_params(head, client, self.script)
+        pairs += [
+            (b"REQUEST_METHOD", b"POST"),
+            (b"WSGATE_EVENT", b"message"),
+            (b"WSGATE_CONNECTION_ID", connection_id.encode()),
+        ]
+        if subprotocol is not None:
+            pairs.append((b"WSGATE_SUBPROTOCOL", subprotocol.encode()))
+        return encode_params(pairs)
+
+    def message_params(self, payload: bytes, is_binary: bool, message_id: str) -> bytes:
+        """The PARAMS records that differ from message to message."""
+        return encode_params(
+            (
+                (b"CONTENT_TYPE", self.content_type(payload, is_binary).encode()),
+                (b"CONTENT_LENGTH", b"%d" % len(payload)),
+                (b"WSGATE_OPCODE", b"binary" if is_binary else b"text"),
+                (b"WSGATE_MESSAGE_ID", message_id.encode()),
+            )
+        )
+
+    def content_type(self, payload: bytes, is_binary: bool) -> str:
+        """The `CONTENT_TYPE` of a message.
+
+        JSON by its first byte and forms otherwise, so that PHP's `$_POST` and `$_REQUEST` work for
+        the one and `php://input` for both.
+        """
+        if is_binary:
+            return self.binary_content_type or "application/octet-stream"
+        if self.text_content_type is not None:
+            return self.text_content_type
+        if payload[:1] in (b"{", b"["):
+            return "application/json"
+        return "application/x-www-form-urlencoded"
