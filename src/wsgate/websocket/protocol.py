@@ -1,0 +1,445 @@
+"""One connection: the guarded handshake, then Autobahn, then whole messages to a conversation."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.util import encode_truncate
+from twisted.internet.address import IPv4Address as IPv4SocketAddress
+from twisted.internet.address import IPv6Address as IPv6SocketAddress
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsgate.cgi import UNIX, Address, Client
+from wsgate.gateway import Conversation, Route
+from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
+from wsgate.oneline import one_line
+from wsgate.timeouts import Timeout
+from wsgate.websocket.frames import encode_message
+from wsgate.websocket.handshake import (
+    HeadBuffer,
+    Refused,
+    Upgrade,
+    autobahn_head,
+    check_origin,
+    check_request,
+    check_upgrade,
+    choose_subprotocol,
+    wants_websocket,
+)
+
+if TYPE_CHECKING:
+    from wsgate.websocket.factory import GatewayFactory
+
+_POLICY_VIOLATION = 1008
+_TEXT, _BINARY = 1, 2
+
+_log = Logger(namespace="wsgate")
+
+
+class _Silence:
+    """Autobahn's logger on our protocol: it writes a page for each connection, and text that holds
+    the client's bytes. What an operator needs to know is logged by us."""
+
+    def debug(self, *args: object, **kwargs: object) -> None:
+        """Write nothing."""
+
+    info = warn = error = critical = failure = trace = debug
+
+
+class GatewayProtocol(WebSocketServerProtocol):
+    """The life of a connection:
+
+    - *opening*: `_head` collects the request. A plain request gets a page or 426 and the end; a
+      refused handshake its status and the end. Autobahn has not begun.
+    - *open*: Autobahn reads the bytes; whole messages go to `_conversation`.
+    - *holding*: the client's close, or a violation of the protocol, came while answers are due.
+      `_held` waits until the conversation is idle, so that what was asked before is answered.
+    - *closing*, *closed*: Autobahn's own states.
+
+    It is the `Peer` of its conversation and the streaming producer of its transport.
+    """
+
+    factory: GatewayFactory
+    log = _Silence()
+
+    _head: HeadBuffer | None = None
+    _upgrade: Upgrade | None = None
+    _conversation: Conversation | None = None
+    _handshake_timeout: Timeout | None = None
+    _send_timeout: Timeout | None = None
+    _held: Callable[[], object] | None = None
+    _reading_paused = False
+    _consuming = False
+    _client: Client
+
+    # -- called by the transport
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        factory = self.factory
+        self._client = Client(
+            _address(self.transport.getPeer()),
+            _address(self.transport.getHost()),
+            ISSLTransport.providedBy(self.transport),
+        )
+        self._head = HeadBuffer(factory.options.max_header_bytes)
+        self._handshake_timeout = factory.timeouts.call_later(
+            factory.options.handshake_timeout, self._handshake_timed_out
+        )
+        factory.census.add(self._client.remote.host)
+        factory.connections.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came from the client."""
+        if self._conversation is not None:
+            self._dataReceived(data)
+        elif self._head is not None:
+            self._receive_head(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, by whichever end."""
+        self.factory.census.remove(self._client.remote.host)
+        for timeout in (self._handshake_timeout, self._send_timeout):
+            if timeout is not None:
+                timeout.cancel()
+        self._head = None
+        self._held = None
+        if self._conversation is not None:
+            self._conversation.connection_lost()
+            super().connectionLost(reason)
+        self.factory.forget(self)
+
+    # -- opening
+
+    def _receive_head(self, data: bytes) -> None:
+        assert self._head is not None
+        try:
+            received = self._head.receive_data(data)
+            if received is None:
+                return
+            self._head = None
+            head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
+            self._decide(head, check_request(head), received[1])
+        except Refused as refused:
+            self._refuse(refused.status, str(refused), refused.headers)
+        except BadRequest as bad:
+            self._refuse(bad.status, str(bad))
+
+    def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
+        if not wants_websocket(head):
+            self._answer_plain_request(head, path)
+            return
+        route = self.factory.route_for(path)
+        if route is None:
+            raise Refused(404, "No WebSocket is served at this path")
+        check_upgrade(head)
+        check_origin(head, route.origins)
+        # This connection itself is counted already.
+        self.factory.census.remove(self._client.remote.host)
+        has_room = self.factory.census.has_room_for(self._client.remote.host)
+        self.factory.census.add(self._client.remote.host)
+        if not has_room:
+            raise Refused(503, "Too many connections", (("Retry-After", "5"),))
+        self._accept(route, Upgrade(head, choose_subprotocol(head, route.subprotocols)), rest)
+
+    def _accept(self, route: Route, upgrade: Upgrade, rest: bytes) -> None:
+        connection_id = secrets.token_hex(16)
+        try:
+            params = route.encoded_params(
+                upgrade.head, self._client, connection_id, upgrade.subprotocol
+            )
+        except ValueError:
+            raise Refused(431, "Request header too large") from None
+        self._cancel_handshake_timeout()
+        self._upgrade = upgrade
+        self._conversation = Conversation(
+            connection_id, route, params, self, self.factory.options.queue
+        )
+        super().connectionMade()
+        head = autobahn_head(upgrade, compression=self.factory.options.compression)
+        self._dataReceived(head + rest)
+
+    def onConnect(self, request: object) -> str | None:
+        """Autobahn asks which subprotocol is accepted; everything else was decided before."""
+        assert self._upgrade is not None
+        subprotocol, self._upgrade = self._upgrade.subprotocol, None
+        return subprotocol
+
+    def onOpen(self) -> None:
+        """The 101 was written."""
+        _socket_of(self.transport).bufferSize = self.factory.options.send_high_water
+        self.transport.registerProducer(self, True)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
+        """Autobahn found a fault that the guard let pass; its text may hold the client's bytes."""
+        _log.warn("handshake refused: {reason}", reason=one_line(reason))
+        self._refuse(400, "Malformed WebSocket handshake")
+
+    def _answer_plain_request(self, head: RequestHead, path: str) -> None:
+        page = self.factory.page_for(path)
+        if page is None:
+            if self.factory.route_for(path) is None:
+                raise Refused(404, "There is nothing at this path")
+            raise Refused(
+                426,
+                "This is a WebSocket: connect with ws:// or wss:// (in a browser: new WebSocket)",
+                (("Upgrade", "websocket"),),
+            )
+        self._respond(200, page.headers, page.body, head.method)
+
+    def _refuse(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self._head = None
+        _log.info(
+            "{status} to {host}: {reason}",
+            status=status,
+            host=self._client.remote.host,
+            reason=reason,
+        )
+        text = (("Content-Type", "text/plain; charset=utf-8"),)
+        self._respond(status, headers + text, f"{reason}\n".encode())
+
+    def _respond(
+        self,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        method: bytes = b"GET",
+    ) -> None:
+        answer = response(status, headers, body)
+        if method == b"HEAD":
+            answer = answer[: len(answer) - len(body)]
+        self.transport.write(answer)
+        # The handshake's timeout stays: it ends the connection of a client that never reads.
+        self.transport.loseConnection()
+
+    def _handshake_timed_out(self) -> None:
+        self._handshake_timeout = None
+        if self._head is not None:
+            self._refuse(408, "The request did not come in time")
+        self.transport.abortConnection()
+
+    def _cancel_handshake_timeout(self) -> None:
+        if self._handshake_timeout is not None:
+            self._handshake_timeout.cancel()
+            self._handshake_timeout = None
+
+    # -- open: from Autobahn's parser to whole messages
+
+    def consumeData(self) -> None:
+        """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        self._consuming = True
+        try:
+            while not self._reading_paused and self._held is None and self.processData():
+                if self.state == self.STATE_CLOSED:
+                    break
+        finally:
+            self._consuming = False
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """The first frame of a message began."""
+        super().onMessageBegin(isBinary)
+        # One buffer: a list of pieces would cost 50 bytes for each byte a client sends singly.
+        self._message = bytearray()
+        self._fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A frame's header was read; Autobahn checks the sizes, we the number of frames."""
+        self._fragments += 1
+        if self._fragments > self.factory.options.max_fragments and not self.failedByMe:
+            self._fail_connection(_POLICY_VIOLATION, "too many fragments in one message")
+        super().onMessageFrameBegin(length)
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """Unmasked, decompressed and, for text, valid so far."""
+        if not self.failedByMe:
+            self._message += payload
+
+    def onMessageFrameEnd(self) -> None:
+        """Nothing to do: the data was taken as it came."""
+
+    def onMessageEnd(self) -> None:
+        """The message is whole."""
+        message, self._message = self._message, bytearray()
+        if not self.failedByMe and self._conversation is not None:
+            self._conversation.message_received(bytes(message), self.message_is_binary)
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The client closes. Answers that are due go out first."""
+        if self._is_owing():
+            self._hold(partial(super().onCloseFrame, code, reasonRaw))
+            return True
+        closed: bool | None = super().onCloseFrame(code, reasonRaw)
+        return closed
+
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        """Autobahn found a violation: close with `code`, after the answers that are due."""
+        if self._held is not None:
+            return
+        if self._is_owing():
+            # Makes Autobahn skip the rest of the frame that is at fault.
+            self.failedByMe = True
+            self._hold(partial(self._fail, code, reason))
+        else:
+            self._fail(code, reason)
+
+    def _fail(self, code: int, reason: str) -> None:
+        self._log_end("closed with {code}: {reason}", code=code, reason=one_line(reason))
+        super()._fail_connection(code, reason)
+
+    def _is_owing(self) -> bool:
+        return (
+            self.state == self.STATE_OPEN
+            and self._conversation is not None
+            and not self._conversation.is_idle
+        )
+
+    def _hold(self, end: Callable[[], object]) -> None:
+        self._held = end
+        self.transport.pauseProducing()
+
+    def onAutoPingTimeout(self) -> None:
+        """No pong came in time; but while we do not read, none can."""
+        if self._reading_paused or self._held is not None:
+            self.autoPingTimeoutCall = self.factory.timeouts.call_later(
+                self.factory.options.pong_timeout, self.onAutoPingTimeout
+            )
+            return
+        self._log_end("dropped: no pong within {seconds} s", seconds=self.autoPingTimeout)
+        super().onAutoPingTimeout()
+
+    def _log_end(self, text: str, **values: object) -> None:
+        conversation = self._conversation
+        _log.info(
+            "connection {id} from {host} " + text,
+            id=conversation.connection_id if conversation is not None else "-",
+            host=self._client.remote.host,
+            **values,
+        )
+
+    # -- the conversation's peer
+
+    def send_message(self, payload: bytes, is_binary: bool) -> None:
+        """Send one whole message, in fragments where it is long."""
+        if self.state != self.STATE_OPEN:
+            return
+        deflate = self._perMessageCompress
+        if deflate is not None:
+            deflate.start_compress_message()
+            payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
+        self.transport.write(
+            encode_message(
+                _BINARY if is_binary else _TEXT,
+                payload,
+                self.factory.options.fragment_size,
+                rsv1=deflate is not None,
+            )
+        )
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake.
+
+        The one place that does: Autobahn's `sendClose` refuses the codes a server needs.
+        """
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code, reasonUtf8=encode_truncate(reason, 123))
+
+    def pause_reading(self) -> None:
+        """Deliver no further message, and let TCP tell the client."""
+        self._reading_paused = True
+        self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Go on with what is buffered, then with the socket."""
+        self._reading_paused = False
+        self._read_on()
+
+    def conversation_idle(self) -> None:
+        """All answers are out: what was held may happen."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            held()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._reading_paused or self._held is not None or self.state == self.STATE_CLOSED:
+            return
+        self.transport.resumeProducing()
+        if self.data and not self._consuming:
+            self.consumeData()
+
+    def shut_down(self) -> None:
+        """The gateway stops: close with 1001, or end an opening connection."""
+        if self._conversation is None:
+            self.transport.loseConnection()
+            return
+        self._conversation.connection_lost()
+        self.close(1001, "the server is shutting down")
+        self.conversation_idle()
+
+    # -- the transport's producer
+
+    def pauseProducing(self) -> None:
+        """The client takes no data: `send_high_water` bytes wait."""
+        if self._conversation is not None:
+            self._conversation.output_paused()
+        self._send_timeout = self.factory.timeouts.call_later(
+            self.factory.options.send_timeout, self._check_progress, self._unsent()
+        )
+
+    def resumeProducing(self) -> None:
+        """Everything written has reached the kernel."""
+        if self._send_timeout is not None:
+            self._send_timeout.cancel()
+            self._send_timeout = None
+        if self._conversation is not None:
+            self._conversation.output_resumed()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows."""
+
+    def _unsent(self) -> tuple[int, int]:
+        socket = _socket_of(self.transport)
+        return len(socket.dataBuffer), socket.offset
+
+    def _check_progress(self, before: tuple[int, int]) -> None:
+        self._send_timeout = None
+        now = self._unsent()
+        if now == before:
+            self._log_end(
+                "dropped: it took no data for {seconds} s",
+                seconds=self.factory.options.send_timeout,
+            )
+            self.transport.abortConnection()
+        else:
+            self._send_timeout = self.factory.timeouts.call_later(
+                self.factory.options.send_timeout, self._check_progress, now
+            )
+
+
+def _address(address: object) -> Address:
+    if isinstance(address, IPv4SocketAddress):
+        return Address(address.host, str(address.port))
+    if isinstance(address, IPv6SocketAddress):
+        ip = ip_address(address.host.partition("%")[0])
+        # A socket for IPv6 and IPv4 shows IPv4 clients as ::ffff:192.0.2.1.
+        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+        return Address(str(mapped or ip), str(address.port))
+    return UNIX
+
+
+def _socket_of(transport: Any) -> Any:
+    """The transport that owns the socket, below TLS and other wrappers."""
+    while getattr(transport, "transport", None) is not None:
+        transport = transport.transport
+    return transport
