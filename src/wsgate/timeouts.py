@@ -19,9 +19,7 @@ class Timeouts:
     `at_once` functions run in one turn of the reactor; the rest of a full bucket runs in the next.
     """
 
-    def __init__(
-        self, clock: IReactorTime, *, resolution: float = 0.1, at_once: int = 256
-    ) -> None:
+    def __init__(self, clock: IReactorTime, *, resolution: float = 0.1, at_once: int = 256) -> None:
         self._clock = clock
         self._resolution = resolution
         self._at_once = at_once
@@ -29,9 +27,7 @@ class Timeouts:
         self._timer: IDelayedCall | None = None
         self._timer_bucket = 0
 
-    def call_later(
-        self, delay: float, function: Callable[..., object], *args: object
-    ) -> Timeout:
+    def call_later(self, delay: float, function: Callable[..., object], *args: object) -> Timeout:
         """Arrange for `function(*args)` after `delay` seconds; the result can be cancelled."""
         # One past the rounded-down bucket: never early, at most one resolution late.
         bucket = int((self._clock.seconds() + delay) / self._resolution) + 1
@@ -114,5 +110,3 @@ class Timeout:
     def run(self) -> None:
         """Make the call; only `Timeouts` does this."""
         self._function(*self._args)
-
-

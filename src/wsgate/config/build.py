@@ -1,0 +1,206 @@
+"""Sources put one over the other, and what only shows when all is together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from wsgate.config.about import described
+from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
+from wsgate.config.limits import Limits
+from wsgate.config.settings import Gateway, Pool, Route, Settings
+from wsgate.config.sources import Given, Source, Value, Values, dotted
+
+_CERTIFICATES = "--certificate FILE and --private-key FILE, --certificates DIR, or --self-signed"
+# wsgate.tls reads these itself; every other string is Twisted's own.
+_TLS_PORT = re.compile(r"(haproxy:)?tls:[0-9]+(:|$)", re.IGNORECASE)
+_PRIVATE_ONLY = ("php", "user", "ini")
+
+
+def build(sources: Iterable[Source]) -> Settings:
+    """Return the settings that `sources` give together; a later source wins over an earlier one.
+
+    A route of a later source changes the route with the same path, setting by setting.
+
+    Raises:
+        ConfigError: a value is wrong, or two do not go together, or a file is missing.
+    """
+    given = Given()
+    for source in sources:
+        _merge(given, source.parse())
+    _follow(given.limits)
+    gateway = _make(Gateway, given.gateway)
+    _check_gateway(gateway, given.gateway)
+    _imply_default_pool(given, gateway.demo)
+    pools = {name: _make_pool(name, values) for name, values in given.pools.items()}
+    routes = tuple(_make_route(path, values, pools) for path, values in given.routes.items())
+    if not routes and not gateway.demo:
+        raise ConfigError(
+            "no route; give --script FILE (the PHP script that gets the messages) or --demo"
+        )
+    _check_unused(given, routes, gateway.demo)
+    return Settings(gateway=gateway, limits=_make(Limits, given.limits), pools=pools, routes=routes)
+
+
+def _merge(under: Given, over: Given) -> None:
+    under.gateway.update(over.gateway)
+    under.limits.update(over.limits)
+    for name, values in over.pools.items():
+        pool = under.pools.setdefault(name, {})
+        if "ini" in values and "ini" in pool:
+            # Directive by directive, as settings are.
+            ini = {**pool["ini"].typed, **values["ini"].typed}
+            values["ini"] = Value(ini, values["ini"].written)
+        pool.update(values)
+    for path, values in over.routes.items():
+        under.routes.setdefault(path, {}).update(values)
+
+
+def _follow(limits: Values) -> None:
+    for name, about in described(Limits).items():
+        if about.follows in limits and name not in limits:
+            limits[name] = limits[about.follows]
+
+
+def _make(section: type, values: Values, **more: str) -> Any:
+    return section(**{name: value.typed for name, value in values.items()}, **more)
+
+
+# --- gateway ---------------------------------------------------------------------------------
+
+
+def _check_gateway(gateway: Gateway, values: Values) -> None:
+    if gateway.certificate and not gateway.private_key:
+        raise ConfigError(
+            f"{values['certificate'].written}: needs --private-key FILE too (the same file, if "
+            "the key is in it)"
+        )
+    if gateway.private_key and not gateway.certificate:
+        raise ConfigError(f"{values['private_key'].written}: needs --certificate FILE too")
+    own = gateway.certificate or gateway.certificates
+    if gateway.self_signed and own:
+        name = "certificate" if gateway.certificate else "certificates"
+        raise ConfigError(f"{values[name].written}: leave it out, or leave out --self-signed")
+    _check_tls_ports(gateway, values, secure=bool(own) or gateway.self_signed)
+    for name in ("certificate", "private_key"):
+        if name in values:
+            _check_file(values[name])
+    if gateway.certificates:
+        _check_folder(values["certificates"])
+
+
+def _check_tls_ports(gateway: Gateway, values: Values, *, secure: bool) -> None:
+    short = [port for port in gateway.port if _TLS_PORT.match(port)]
+    if short and not secure:
+        written = values["port"].written
+        which = f"{escaped(short[0])} " if len(gateway.port) > 1 else ""
+        raise ConfigError(f"{written}: {which}needs a certificate; give {_CERTIFICATES}")
+    # Whoever gives a certificate must not find out later that nothing was encrypted.
+    if secure and not short:
+        name = next(n for n in ("certificate", "certificates", "self_signed") if n in values)
+        raise ConfigError(f"{values[name].written}: no port uses it; give --port tls:443 too")
+
+
+def _check_file(value: Value) -> None:
+    path: str = value.typed
+    if not os.path.exists(path):
+        raise ConfigError(f"{value.written}: no such file{_resolved(value)}")
+    if os.path.isdir(path):
+        raise ConfigError(f"{value.written}: a folder; give a file{_resolved(value)}")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{value.written}: not readable by this user{_resolved(value)}")
+
+
+def _check_folder(value: Value) -> None:
+    if not os.path.isdir(value.typed):
+        raise ConfigError(f"{value.written}: no such folder{_resolved(value)}")
+    if not os.access(value.typed, os.R_OK | os.X_OK):
+        raise ConfigError(f"{value.written}: not readable by this user{_resolved(value)}")
+
+
+def _resolved(value: Value) -> str:
+    """Say where a relative name led, which the user cannot see."""
+    return "" if value.typed in value.written else f" ({as_written(value.typed)})"
+
+
+# --- pools -----------------------------------------------------------------------------------
+
+
+def _imply_default_pool(given: Given, demo: bool) -> None:
+    """Make the pool `default` where it is meant without being written.
+
+    Not beside pools of a file: there a route that forgot its `pool` is a mistake, and a second,
+    private PHP would hide it.
+    """
+    meant = any(
+        "pool" not in values or values["pool"].typed == "default"
+        for values in given.routes.values()
+    )
+    filed = any(
+        not values or not all(map(_by_option, values.values())) for values in given.pools.values()
+    )
+    if demo or (meant and not filed):
+        given.pools.setdefault("default", {})
+
+
+def _by_option(value: Value) -> bool:
+    return value.written.startswith("--")
+
+
+def _check_unused(given: Given, routes: tuple[Route, ...], demo: bool) -> None:
+    """Refuse options for a pool that nothing uses: they were meant for another."""
+    used = {route.pool for route in routes} | ({"default"} if demo else set())
+    for name, values in given.pools.items():
+        for value in values.values():
+            if name not in used and _by_option(value):
+                raise ConfigError(
+                    f"{value.written}: no route uses the pool {name}; used: "
+                    f"{', '.join(sorted(used))}"
+                )
+
+
+def _make_pool(name: str, values: Values) -> Pool:
+    pool: Pool = _make(Pool, values, name=name)
+    if pool.fastcgi:
+        for setting in _PRIVATE_ONLY:
+            if setting in values:
+                raise ConfigError(
+                    f"{values[setting].written}: only for a private PHP pool, and "
+                    f"{values['fastcgi'].written} makes this one a foreign one; leave one out"
+                )
+    elif pool.php and "/" in pool.php:
+        _check_file(values["php"])
+        if not os.access(pool.php, os.X_OK):
+            raise ConfigError(f"{values['php'].written}: not a program this user may run")
+    return pool
+
+
+# --- routes ----------------------------------------------------------------------------------
+
+
+def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
+    if "script" not in values:
+        first = next((value.written for value in values.values()), dotted(("route", path)))
+        raise ConfigError(f"{first}: the route has no script; give --script FILE")
+    route: Route = _make(Route, values)
+    if route.pool not in pools:
+        raise ConfigError(_no_such_pool(route, values, pools))
+    if pools[route.pool].private:
+        _check_file(values["script"])
+    root = route.root
+    if os.path.commonpath((root, route.script)) != root:
+        written = values["document_root"].written
+        raise ConfigError(f"{written}: the script {as_written(route.script)} is not inside")
+    return route
+
+
+def _no_such_pool(route: Route, values: Values, pools: dict[str, Pool]) -> str:
+    if "pool" in values:
+        nearest = did_you_mean(route.pool, pools or ["default"])
+        return f"{values['pool'].written}: no such pool{nearest}"
+    return (
+        f"{values['script'].written}: the route names no pool, and there is no [pools.default]; "
+        f"known: {', '.join(sorted(pools))}"
+    )

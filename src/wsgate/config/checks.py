@@ -1,0 +1,150 @@
+"""Checks of single texts. Each returns the text in its normal form, or raises ValueError.
+
+The message is the tail of an error line: what is wrong, and what would be right.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import pwd
+import re
+
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from wsgate.config.errors import escaped
+
+# RFC 9110 §5.6.2.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_ENDPOINT_EXAMPLES = "like unix:/run/php/php8.2-fpm.sock or tcp:127.0.0.1:9000"
+
+
+def port(value: str) -> str:
+    """A server endpoint. Only its shape is looked at; wsgate.tls and Twisted know the rest."""
+    if re.fullmatch(r"[0-9]+", value):
+        raise ValueError(f"not an endpoint; did you mean tcp:{value}?")
+    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+){3}):([0-9]+)", value):
+        raise ValueError(f"not an endpoint; did you mean tcp:{match[2]}:interface={match[1]}?")
+    if not re.match(r"[A-Za-z0-9_]+:", value):
+        raise ValueError("not an endpoint; write one like tcp:8080, tls:443 or unix:/run/ws.sock")
+    return value
+
+
+@implementer(IReactorPluggableNameResolver)
+class _Dialled:
+    """Stands where a reactor would, and only remembers what it should connect to."""
+
+    nameResolver: IHostnameResolver | None = None
+    host: str | None = None
+    path: str | None = None
+    port = 0
+
+    def connectTCP(self, host: str, port: int, *_args: object, **_options: object) -> None:
+        self.host, self.port = host, port
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """Endpoints look for this, never call it."""
+        self.nameResolver = resolver
+        return resolver
+
+    def connectUNIX(self, path: str, *_args: object, **_options: object) -> None:
+        self.path = path
+
+
+def fastcgi(value: str) -> str:
+    """A Twisted client endpoint; of `tcp:` and `unix:` also the address is checked."""
+    # The forms that nginx and PHP-FPM use.
+    if value.startswith("/"):
+        raise ValueError(f"not an endpoint; did you mean unix:{escaped(value)}?")
+    if re.fullmatch(r"(?!tcp:|unix:)[A-Za-z0-9.-]+:[0-9]{1,5}", value):
+        raise ValueError(f"not an endpoint; did you mean tcp:{value}?")
+    dialled = _Dialled()
+    try:
+        endpoint = clientFromString(dialled, value)
+        if re.match(r"(tcp|unix):", value, re.IGNORECASE):
+            endpoint.connect(Factory())
+    # Endpoint parsers, plugins among them, raise whatever comes to their mind.
+    except Exception:
+        raise ValueError(f"not an endpoint; write one {_ENDPOINT_EXAMPLES}") from None
+    if dialled.path is not None and not dialled.path.startswith("/"):
+        raise ValueError(f"not an absolute path; write an endpoint {_ENDPOINT_EXAMPLES}")
+    if dialled.host is not None and not (dialled.host and 1 <= dialled.port <= 65535):
+        raise ValueError(f"not a host and a port of 1 to 65535; write one {_ENDPOINT_EXAMPLES}")
+    return value
+
+
+def user(value: str) -> str:
+    """The name of a user of this machine."""
+    try:
+        return pwd.getpwnam(value).pw_name
+    except (KeyError, ValueError):
+        raise ValueError("no such user on this machine") from None
+
+
+def url_path(value: str) -> str:
+    """The path of a URL (RFC 3986 §3.3), as the request line has it."""
+    if not value.startswith("/"):
+        raise ValueError("not a URL path; begin with /, like /chat")
+    if re.search(r"[^\x21-\x7e]|[?#]", value):
+        raise ValueError("not a URL path; printable ASCII without ? and #, like /chat")
+    return value
+
+
+def pool_name(value: str) -> str:
+    """A name that can stand in a log line, a file name and a TOML key without quotes."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("not a pool name; at most 64 of A-Z a-z 0-9 _ -")
+    return value
+
+
+def event(value: str) -> str:
+    """An event PHP can get."""
+    if value != "message":
+        raise ValueError('write "message"')
+    return value
+
+
+def origin(value: str) -> str:
+    """An origin as browsers write it (RFC 6454 §6.2): lower case, without the default port."""
+    if value in ("*", "null"):
+        return value
+    match = re.fullmatch(
+        r"([a-z][a-z0-9+.-]*)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?",
+        value.lower(),
+        re.ASCII,
+    )
+    if match is None or not value.isascii():
+        right = "scheme://host[:port] without a path, like https://example.com, or null or *"
+        raise ValueError(f"not an origin; write {right}")
+    scheme, host, number = match.groups()
+    if host.startswith("["):
+        host = _ipv6(host)
+    if number is None or int(number) == int(_DEFAULT_PORTS.get(scheme, -1)):
+        return f"{scheme}://{host}"
+    if not 1 <= int(number) <= 65535:
+        raise ValueError("the port of an origin is 1 to 65535")
+    return f"{scheme}://{host}:{int(number)}"
+
+
+def _ipv6(host: str) -> str:
+    try:
+        return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+    except ValueError:
+        raise ValueError("not an IPv6 address; write it like http://[::1]:8080") from None
+
+
+def subprotocol(value: str) -> str:
+    """A subprotocol's name: a token (RFC 6455 §4.1)."""
+    if not re.fullmatch(_TOKEN, value):
+        raise ValueError("not a subprotocol; letters, digits and !#$%&'*+-.^_`|~, like chat.v1")
+    return value
+
+
+def content_type(value: str) -> str:
+    """A media type, with or without parameters (RFC 9110 §8.3.1)."""
+    if not re.fullmatch(rf"{_TOKEN}/{_TOKEN}( *;[\x20-\x7e]*)?", value):
+        raise ValueError("not a media type; write one like application/json")
+    return value

@@ -1,0 +1,176 @@
+"""What clients may use up, as frozen typed values: sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wsgate.config.about import about
+from wsgate.config.kinds import Count, Flag, Size, Time
+from wsgate.config.units import GIB, KIB, MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client, or all of them together, may use up."""
+
+    max_message_size: int = field(
+        default=MIB,
+        metadata=about(
+            Size(1, GIB),
+            "longest message from a client",
+            limit="longer: close 1009",
+            why="the whole message is in memory before PHP gets it; PHP's post_max_size is 8M",
+        ),
+    )
+    max_frame_size: int = field(
+        default=MIB,
+        metadata=about(
+            Size(1, GIB),
+            "longest single frame from a client",
+            limit="longer: close 1009",
+            why="browsers send a message in one frame, so it follows max_message_size",
+            follows="max_message_size",
+        ),
+    )
+    max_fragments: int = field(
+        default=1024,
+        metadata=about(
+            Count(1, 2**20),
+            "frames of one message, empty ones too",
+            limit="more: close 1008",
+            why="browsers send one; each costs work, however little it holds",
+        ),
+    )
+    fragment_size: int = field(
+        default=64 * KIB,
+        metadata=about(
+            Size(125, 16 * MIB),
+            "longest frame sent to a client",
+            limit="longer answers travel in several frames",
+            why="small enough for every client, and other frames get through in between",
+        ),
+    )
+    max_answer_size: int = field(
+        default=16 * MIB,
+        metadata=about(
+            Size(1, GIB),
+            "longest answer of PHP",
+            limit="longer: the client gets error 502",
+            why="the whole answer is in memory before the client gets any of it",
+        ),
+    )
+    max_header_bytes: int = field(
+        default=16 * KIB,
+        metadata=about(
+            Size(KIB, 60 * KIB),
+            "request line and headers of a handshake",
+            limit="more: 431",
+            why="room for large cookies; a header must fit one FastCGI record of 64 KiB",
+        ),
+    )
+    max_header_lines: int = field(
+        default=64,
+        metadata=about(
+            Count(8, 1000),
+            "header lines of a handshake",
+            limit="more: 431",
+            why="browsers send about 15, proxies add a few",
+        ),
+    )
+    max_connections: int = field(
+        default=10000,
+        metadata=about(
+            Count(1, 10**6),
+            "clients connected at a time",
+            limit="more: 503",
+            why="each needs a file descriptor and some 20 KiB; raise `ulimit -n` with it",
+        ),
+    )
+    max_connections_per_address: int = field(
+        default=200,
+        metadata=about(
+            Count(1, 10**6, zero=True),
+            "clients connected at a time from one address",
+            limit="more: 503",
+            why="one machine cannot take every place; use 0 behind a proxy that hides addresses",
+        ),
+    )
+    queue_per_connection: int = field(
+        default=16,
+        metadata=about(
+            Count(1, 10**5),
+            "messages of one client that wait for PHP",
+            limit="more: nothing is read from this client until one is answered",
+            why="enough for a burst; one client cannot fill the memory",
+        ),
+    )
+    queue_bytes_per_connection: int = field(
+        default=MIB,
+        metadata=about(
+            Size(1, GIB),
+            "bytes of one client that wait for PHP",
+            limit="more: nothing is read from this client until one is answered",
+            why="a single message may exceed it, so it never blocks for ever",
+        ),
+    )
+    handshake_timeout: float = field(
+        default=10.0,
+        metadata=about(
+            Time(0.1, 600),
+            "from TCP connection to WebSocket, TLS included",
+            limit="later: the connection is closed",
+            why="slow mobile networks manage; idle attackers do not",
+        ),
+    )
+    ping_interval: float = field(
+        default=25.0,
+        metadata=about(
+            Time(0.1, 86400, zero=True),
+            "between pings to a client",
+            why="proxies cut connections that are silent for 30 to 60 seconds",
+        ),
+    )
+    pong_timeout: float = field(
+        default=20.0,
+        metadata=about(
+            Time(0.1, 3600),
+            "for a client to answer a ping",
+            limit="later: the connection is dropped",
+            why="a client that vanished gives its place back within a minute",
+        ),
+    )
+    close_timeout: float = field(
+        default=5.0,
+        metadata=about(
+            Time(0.1, 600),
+            "for a client to answer a close",
+            limit="later: the connection is dropped",
+            why="most answer in one round trip",
+        ),
+    )
+    send_high_water: int = field(
+        default=256 * KIB,
+        metadata=about(
+            Size(KIB, GIB),
+            "bytes a client has yet to take",
+            limit="more: PHP is not called for this client until it has taken them",
+            why="a slow reader cannot fill the memory with answers",
+        ),
+    )
+    send_timeout: float = field(
+        default=30.0,
+        metadata=about(
+            Time(0.1, 3600),
+            "without a client taking anything that was sent",
+            limit="longer: the connection is dropped",
+            why="half of nginx's send_timeout; mobile networks stall for seconds",
+        ),
+    )
+    compression: bool = field(
+        default=False,
+        metadata=about(
+            Flag(),
+            "permessage-deflate (RFC 7692) for clients that offer it",
+            why="costs 50 KiB and CPU per client, and can betray secrets by their length",
+        ),
+    )

@@ -1,0 +1,270 @@
+"""Every setting with its unit, default and reason, as frozen typed values. Times are in seconds."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wsgate.config import checks
+from wsgate.config.about import about
+from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Text, Texts, Time
+from wsgate.config.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Where clients connect, and with which certificate."""
+
+    port: tuple[str, ...] = field(
+        default=("tcp:8080:interface=127.0.0.1",),
+        metadata=about(
+            Texts(checks.port, unit="endpoint, or list of them", at_least=1),
+            "where clients connect: a Twisted server endpoint, or tls:PORT",
+            limit="a port that cannot be bound stops the start",
+            why="reachable from this machine only, until you say otherwise",
+        ),
+    )
+    certificate: str | None = field(
+        default=None,
+        metadata=about(
+            Path(), "PEM certificate chain for tls:PORT", why="there is no sensible guess"
+        ),
+    )
+    private_key: str | None = field(
+        default=None,
+        metadata=about(
+            Path(), "PEM private key of the certificate", why="there is no sensible guess"
+        ),
+    )
+    certificates: str | None = field(
+        default=None,
+        metadata=about(
+            Path("folder"),
+            "folder of PEM files, chosen by the host name the client asks for",
+            why="there is no sensible guess",
+        ),
+    )
+    self_signed: bool = field(
+        default=False,
+        metadata=about(
+            Flag(),
+            "make a throw-away certificate for tls:PORT, to try things out",
+            why="browsers warn about it: never by accident",
+        ),
+    )
+    demo: bool = field(
+        default=False,
+        metadata=about(
+            Flag(), "serve the demo page and its PHP script", why="it is for trying things out"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """One FastCGI application: either `fastcgi` says where, or wsgate runs PHP itself."""
+
+    name: str
+    fastcgi: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            Texts(checks.fastcgi, unit="endpoint, or list of them"),
+            "where PHP-FPM listens: a Twisted client endpoint; none: wsgate runs PHP itself",
+            limit="one that refuses is passed over for the next",
+            why="one command is enough to try wsgate",
+        ),
+    )
+    max_in_flight: int = field(
+        default=8,
+        metadata=about(
+            Count(1, 10000),
+            "requests PHP works on at a time",
+            limit="more wait in the queue",
+            why="at most pm.max_children, less what the web site itself needs; a private pool "
+            "has exactly this many workers",
+        ),
+    )
+    queue: int = field(
+        default=256,
+        metadata=about(
+            Count(1, 10**6),
+            "requests that wait for PHP",
+            limit="more: the client gets error 503 at once",
+            why="about what 8 workers do within the deadline at 150 ms each",
+        ),
+    )
+    queue_deadline: float = field(
+        default=5.0,
+        metadata=about(
+            Time(0.01, 3600),
+            "a request waits in the queue",
+            limit="longer: the client gets error 503, and PHP never sees the message",
+            why="people have given up by then",
+        ),
+    )
+    response_timeout: float = field(
+        default=30.0,
+        metadata=about(
+            Time(0.01, 86400),
+            "PHP works on one request",
+            limit="longer: the client gets error 504; PHP may still be running",
+            why="PHP's own max_execution_time",
+        ),
+    )
+    connect_timeout: float = field(
+        default=1.0,
+        metadata=about(
+            Time(0.01, 600),
+            "to connect to PHP-FPM",
+            limit="longer: the next of `fastcgi`, then error 502",
+            why="it is on this machine or in this network",
+        ),
+    )
+    keep_connections: bool | None = field(
+        default=None,
+        metadata=about(
+            Flag(),
+            "keep FastCGI connections open between requests; left out: for a private pool only",
+            why="a kept connection holds a worker of PHP-FPM even while idle, and others may need "
+            "it; the workers of a private pool are ours alone",
+        ),
+    )
+    php: str | None = field(
+        default=None,
+        metadata=about(
+            Path("program", program=True),
+            "private pool only: the php-fpm or php-cgi to run",
+            why="php-fpm, else php-cgi, as found on PATH",
+        ),
+    )
+    user: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.user),
+            "private pool only: the user PHP runs as, if wsgate is started as root",
+            why="an unprivileged user is chosen",
+        ),
+    )
+    ini: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=about(
+            Ini(),
+            "private pool only: php.ini directives, as [pools.NAME.ini]",
+            why="PHP's own php.ini holds",
+        ),
+    )
+
+    @property
+    def private(self) -> bool:
+        """Whether wsgate runs this pool's PHP itself."""
+        return not self.fastcgi
+
+    @property
+    def keeps_connections(self) -> bool:
+        """`keep_connections`, with its automatic value worked out."""
+        return self.private if self.keep_connections is None else self.keep_connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which script answers the clients of one URL path."""
+
+    path: str = field(
+        default="/",
+        metadata=about(
+            Text(checks.url_path),
+            'the URL path served; "/" is every path',
+            limit="a path that no route serves: 404",
+            why="one script is the common case",
+        ),
+    )
+    script: str = field(
+        metadata=about(
+            Path(),
+            "the PHP script that gets the messages (SCRIPT_FILENAME)",
+            why="it must be given, and is never taken from the URL",
+        ),
+    )
+    document_root: str | None = field(
+        default=None,
+        metadata=about(
+            Path("folder"),
+            "DOCUMENT_ROOT for PHP; the script lies inside",
+            why="the script's folder",
+        ),
+    )
+    pool: str = field(
+        default="default",
+        metadata=about(
+            Text(checks.pool_name),
+            "the pool that runs the script",
+            why="the pool the options make",
+        ),
+    )
+    events: tuple[str, ...] = field(
+        default=("message",),
+        metadata=about(
+            Texts(checks.event, unit="list of words", at_least=1, bounds="message"),
+            "the events PHP gets",
+            why="the only one so far",
+        ),
+    )
+    origins: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            Texts(checks.origin, unit="list of origins"),
+            'web sites whose pages may connect: "scheme://host[:port]", "null", or "*" for any',
+            limit="another Origin: 403",
+            why="none: the host that was asked for. No Origin header, so no browser: accepted",
+        ),
+    )
+    subprotocols: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            Texts(checks.subprotocol),
+            "subprotocols spoken; the first of the client's list that is among them is taken",
+            limit="none in common: the client connects without one",
+            why="few clients use them",
+        ),
+    )
+    on_error: Literal["reply", "close"] = field(
+        default="reply",
+        metadata=about(
+            Choice(("reply", "close")),
+            "when PHP fails: an error message, or a close (1011, 1013 for overload)",
+            why="one failed call does not cost the connection",
+        ),
+    )
+    text_content_type: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.content_type),
+            "CONTENT_TYPE of every text message",
+            why="application/json if it begins with { or [, else application/x-www-form-urlencoded",
+        ),
+    )
+    binary_content_type: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.content_type),
+            "CONTENT_TYPE of every binary message",
+            why="application/octet-stream",
+        ),
+    )
+
+    @property
+    def root(self) -> str:
+        """`document_root`, or the script's folder where none was given."""
+        return self.document_root or os.path.dirname(self.script)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything wsgate can be told. `routes` is empty only with `gateway.demo`."""
+
+    gateway: Gateway = field(default_factory=Gateway)
+    limits: Limits = field(default_factory=Limits)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()

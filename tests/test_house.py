@@ -1,0 +1,92 @@
+"""The house: imports point one way, and the sans-IO parts know no Twisted."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import wsgate
+
+SOURCE = Path(wsgate.__file__).parent
+
+ALLOWED = {
+    "oneline": set(),
+    "timeouts": set(),
+    "http1": set(),
+    "cgi": {"http1"},
+    "fastcgi": {"timeouts"},
+    "gateway": {"cgi", "fastcgi", "http1", "oneline"},
+    "websocket": {"cgi", "gateway", "http1", "oneline", "timeouts"},
+    "php": {"oneline"},
+    "tls": set(),
+    "demo": set(),
+    "config": set(),
+    "options": {"config"},
+    "service": {
+        *("cgi", "config", "demo", "fastcgi", "gateway", "options", "php", "tls", "websocket")
+    },
+    "__main__": set(),
+}
+
+SANS_IO = [
+    "cgi.py",
+    "http1.py",
+    "oneline.py",
+    "fastcgi/records.py",
+    "fastcgi/params.py",
+    "fastcgi/connection.py",
+    "fastcgi/errors.py",
+    "websocket/frames.py",
+    "websocket/handshake.py",
+    "websocket/census.py",
+]
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """The dotted names that a module imports, relative ones made absolute."""
+    package = ["wsgate", *path.relative_to(SOURCE).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.add(module)
+            if module == "wsgate":
+                found |= {f"wsgate.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_one_way(path):
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    rooms = {
+        name.split(".")[1]
+        for name in imports_of(path)
+        if name.startswith("wsgate.") and name != "wsgate.__version__"
+    }
+    assert rooms - {room} <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("name", SANS_IO)
+def test_the_sans_io_parts_import_nothing_of_twisted_or_autobahn(name):
+    outside = {module.split(".")[0] for module in imports_of(SOURCE / name)}
+    assert not outside & {"twisted", "autobahn", "zope", "asyncio", "socket"}
+
+
+def test_only_the_websocket_room_knows_autobahn():
+    for path in MODULES:
+        if path.parent.name != "websocket":
+            assert not any(name.startswith("autobahn") for name in imports_of(path)), path
+
+
+def test_only_the_service_knows_the_real_reactor():
+    for path in MODULES:
+        if path.name != "service.py":
+            assert "twisted.internet.reactor" not in imports_of(path)
+            assert "import reactor" not in path.read_text(), path
