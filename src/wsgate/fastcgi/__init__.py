@@ -1,0 +1,55 @@
+"""The client side of FastCGI 1.0 in the role of a Responder's web server.
+
+`encode_params` makes a `Request`; a `ConnectionPool` sends it over one of its `Backend`s, and its
+Deferred fires with a `Response` or one of the errors. Only END_REQUEST proves an answer, and no
+request is sent twice: an error says how far it got, see `wsgate.fastcgi.errors`.
+
+Inside, data walks one way: `params` and `records` make and read bytes, `connection` gives them
+meaning (these three know no Twisted), `protocol` ties a connection to a transport, and `pool`
+decides which request goes out when and where.
+"""
+
+from wsgate.fastcgi.backend import Backend
+from wsgate.fastcgi.connection import Request, Response
+from wsgate.fastcgi.errors import (
+    ApplicationOverloaded,
+    BackendBusy,
+    BackendUnavailable,
+    FastCGIError,
+    NotSent,
+    PoolStopped,
+    ProtocolError,
+    QueueFull,
+    QueueTimeout,
+    ResponseCutOff,
+    ResponseNeverReceived,
+    ResponseTimeout,
+    ResponseTooLarge,
+)
+from wsgate.fastcgi.params import encode_pair, encode_pairs_record, encode_params
+from wsgate.fastcgi.pool import ConnectionPool
+from wsgate.fastcgi.unix import UNIXEndpoint
+
+__all__ = [
+    "ApplicationOverloaded",
+    "Backend",
+    "BackendBusy",
+    "BackendUnavailable",
+    "ConnectionPool",
+    "FastCGIError",
+    "NotSent",
+    "PoolStopped",
+    "ProtocolError",
+    "QueueFull",
+    "QueueTimeout",
+    "Request",
+    "Response",
+    "ResponseCutOff",
+    "ResponseNeverReceived",
+    "ResponseTimeout",
+    "ResponseTooLarge",
+    "UNIXEndpoint",
+    "encode_pair",
+    "encode_pairs_record",
+    "encode_params",
+]

@@ -1,0 +1,357 @@
+"""Which request goes out when, and on which connection."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsgate.fastcgi.backend import Backend, Backends, is_busy
+from wsgate.fastcgi.connection import Request, Response
+from wsgate.fastcgi.errors import (
+    BackendBusy,
+    BackendUnavailable,
+    FastCGIError,
+    NotSent,
+    PoolStopped,
+    QueueFull,
+    QueueTimeout,
+)
+from wsgate.fastcgi.protocol import FastCGIProtocol
+from wsgate.fastcgi.unsent import Unsent
+from wsgate.timeouts import Timeouts
+
+RETRY_DELAYS = (0.01, 0.05, 0.25)
+"""Seconds before each further round over the backends, when none could be connected to."""
+
+
+class ConnectionPool:
+    """Sends requests to an application, never more at once than it may.
+
+    A request takes a place (of `max_in_flight`) from its first connect to its answer. The others
+    wait, first come first served: at most `queue` of them, each `queue_deadline` seconds (up to
+    0.1 s more), then they fail with QueueFull, at once, or QueueTimeout.
+
+    A connection is made to the backend with the fewest, in turn among equals. One that refuses, or
+    does not accept within `connect_timeout` seconds, rests for a second, and the next one is tried;
+    when none is left a request tries all again after 10, 50 and 250 ms unless `queue_deadline` is
+    over by then, and fails with BackendUnavailable, or BackendBusy if one was there but had no
+    room. Once a byte was sent, a request is never sent again.
+
+    With `keep_connections` a connection is used again, the most recently used first; there are
+    never more than `max_in_flight`, idle ones included. Each holds a worker of PHP-FPM, so this is
+    for an application that is ours alone and has as many workers as that. Without it each request
+    has a connection of its own, closed by us at END_REQUEST.
+
+    `requests` made == `responses` + the sum of `errors` (by name of the class; CancelledError is a
+    request cancelled while it waited) + `in_flight` + `waiting`, at any time. `surplus` counts
+    answers that were followed by bytes of no answer.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        backends: Sequence[Backend],
+        *,
+        max_in_flight: int = 8,
+        queue: int = 256,
+        queue_deadline: float = 5.0,
+        response_timeout: float = 30.0,
+        connect_timeout: float = 1.0,
+        keep_connections: bool = False,
+        max_answer_size: int = 16 * 2**20,
+        name: str = "default",
+    ) -> None:
+        if not backends:
+            raise ValueError("a pool needs a backend")
+        if max_in_flight < 1 or queue < 0:
+            raise ValueError(f"max_in_flight={max_in_flight} or queue={queue} is too small")
+        self.name = name
+        self.timeouts = Timeouts(clock)
+        self.keep_connections = keep_connections
+        self.response_timeout = response_timeout
+        self.max_answer_size = max_answer_size
+        self.requests = 0
+        self.responses = 0
+        self.errors: dict[str, int] = {}
+        self.surplus = 0
+        self._clock = clock
+        self._backends = Backends(clock, backends)
+        self._max_in_flight = max_in_flight
+        self._queue = queue
+        self._queue_deadline = queue_deadline
+        self._connect_timeout = connect_timeout
+        self._in_flight = 0
+        # Not empty only if no place is free or the pool is not open; an idle connection exists only
+        # if nobody waits and the pool is open.
+        self._waiting: OrderedDict[Unsent, None] = OrderedDict()
+        self._idle: list[FastCGIProtocol] = []
+        self._connecting: dict[FastCGIProtocol, Unsent] = {}
+        self._filling = False
+        self._held = False
+        self._open = True
+        self.stopped = False
+        self._stop_waiters: list[Deferred[None]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have a place: connecting, sent, or about to try again."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._waiting)
+
+    def __repr__(self) -> str:
+        state = ", stopped" if self.stopped else ", held" if self._held else ""
+        return (
+            f"<ConnectionPool {self.name}: {self._in_flight} in flight, "
+            f"{len(self._idle)} idle, {len(self._waiting)} waiting{state}>"
+        )
+
+    # What a user of the pool calls
+
+    def request(self, request: Request) -> Deferred[Response]:
+        """Ask the application; the result fires with its Response or fails with a FastCGIError.
+
+        Never raises. Cancelling works as long as the request waits, which then never runs; later it
+        only means that nobody listens.
+        """
+        self.requests += 1
+        if self._idle:
+            deferred: Deferred[Response] = Deferred()
+            self._in_flight += 1
+            self._idle.pop().send(request, deferred)
+            return deferred
+        if self._open and self._in_flight < self._max_in_flight:
+            unsent = self._take(request)
+            self._in_flight += 1
+            self._connect(unsent)
+            return unsent.deferred
+        if self.stopped:
+            return self._refuse(self._stopped_error())
+        if len(self._waiting) >= self._queue:
+            return self._refuse(QueueFull(f"{self._queue} requests wait in pool {self.name}"))
+        unsent = self._take(request)
+        self._wait(unsent, self._queue_deadline)
+        return unsent.deferred
+
+    def hold(self) -> None:
+        """Send nothing more for now: the application is not there. Requests wait.
+
+        Those that were sent may still be answered. Idle connections are closed.
+        """
+        self._held = True
+        self._open = False
+        self._close_idle()
+
+    def release(self) -> None:
+        """The application is there (again)."""
+        self._held = False
+        self._open = not self.stopped
+        self._backends.wake()
+        self._fill_places()
+
+    def stop(self) -> Deferred[None]:
+        """Take no more requests; the result fires when none is in flight.
+
+        Those that wait fail with PoolStopped. Idle connections are closed.
+        """
+        self.stopped = True
+        self._open = False
+        self._close_idle()
+        while self._waiting:
+            self._unsent_failed(self._next_waiting(), self._stopped_error())
+        waiter: Deferred[None] = Deferred()
+        self._stop_waiters.append(waiter)
+        self.finish_stop()
+        return waiter
+
+    # The queue
+
+    def _take(self, request: Request) -> Unsent:
+        unsent = Unsent(request, self._clock.seconds() + self._queue_deadline)
+        unsent.deferred = Deferred(lambda _: self._cancelled(unsent))
+        return unsent
+
+    def _wait(self, unsent: Unsent, seconds: float) -> None:
+        self._waiting[unsent] = None
+        unsent.timeout = self.timeouts.call_later(seconds, self._waited_too_long, unsent)
+
+    def _next_waiting(self) -> Unsent:
+        unsent, _ = self._waiting.popitem(last=False)
+        unsent.stop_timeout()
+        return unsent
+
+    def _waited_too_long(self, unsent: Unsent) -> None:
+        del self._waiting[unsent]
+        self._unsent_failed(
+            unsent, QueueTimeout(f"no place in pool {self.name} within {self._queue_deadline:g} s")
+        )
+
+    def _cancelled(self, unsent: Unsent) -> None:
+        if unsent in self._waiting:
+            del self._waiting[unsent]
+            unsent.stop_timeout()
+            self._count_error("CancelledError")
+
+    def _fill_places(self) -> None:
+        # What is started here may fail and free its place at once: that must not start the next
+        # one from within, hundreds of calls deep.
+        if self._filling:
+            return
+        self._filling = True
+        while self._open and self._waiting and self._in_flight < self._max_in_flight:
+            self._in_flight += 1
+            self._connect(self._next_waiting())
+        self._filling = False
+
+    def _free_place(self) -> None:
+        self._in_flight -= 1
+        self._fill_places()
+
+    def _refuse(self, error: NotSent) -> Deferred[Response]:
+        self._count_error(type(error).__name__)
+        return defer.fail(error)
+
+    def _stopped_error(self) -> PoolStopped:
+        return PoolStopped(f"the pool {self.name} was stopped")
+
+    def _unsent_failed(self, unsent: Unsent, error: NotSent) -> None:
+        self._count_error(type(error).__name__)
+        if not unsent.deferred.called:
+            unsent.deferred.errback(error)
+
+    def _count_error(self, name: str) -> None:
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    # Making connections, for requests that have a place
+
+    def _connect(self, unsent: Unsent) -> None:
+        if self._idle:
+            self._idle.pop().send(unsent.request, unsent.deferred)
+            return
+        backend = self._backends.choose(unsent.tried)
+        if backend is None:
+            self._round_over(unsent)
+            return
+        unsent.tried.append(backend)
+        backend.connections += 1
+        protocol = FastCGIProtocol(self, backend)
+        self._connecting[protocol] = unsent
+        connecting = backend.connect(protocol)
+        if not connecting.called:
+            unsent.timeout = self.timeouts.call_later(self._connect_timeout, connecting.cancel)
+        connecting.addErrback(self._connect_failed, protocol)
+
+    def _connect_failed(self, failure: Failure, protocol: FastCGIProtocol) -> None:
+        unsent = self._connecting.pop(protocol)
+        unsent.stop_timeout()
+        backend = protocol.backend
+        self._discard(protocol)
+        busy = is_busy(failure)
+        unsent.busy = unsent.busy or busy
+        unsent.cause = f"{backend.name}: {self._describe(failure, busy)}"
+        if not busy:
+            self._backends.refused(backend, unsent.cause)
+        self._connect_again(unsent)
+
+    def _describe(self, failure: Failure, busy: bool) -> str:
+        if busy:
+            return "its queue of connections (UNIX backlog) is full"
+        if failure.check(CancelledError, ConnectingCancelledError):
+            return f"did not accept a connection within {self._connect_timeout:g} s"
+        return failure.getErrorMessage()
+
+    def _connect_again(self, unsent: Unsent) -> None:
+        if self.stopped:
+            self._give_up(unsent, self._stopped_error())
+        elif self._held:
+            unsent.tried.clear()
+            unsent.rounds = 0
+            self._in_flight -= 1
+            self._wait(unsent, max(0.0, unsent.deadline - self._clock.seconds()))
+            self._waiting.move_to_end(unsent, last=False)
+        else:
+            self._connect(unsent)
+
+    def _round_over(self, unsent: Unsent) -> None:
+        rounds = unsent.rounds
+        if rounds < len(RETRY_DELAYS):
+            delay = RETRY_DELAYS[rounds]
+            if self._clock.seconds() + delay < unsent.deadline:
+                unsent.rounds += 1
+                unsent.tried.clear()
+                unsent.busy = False
+                self._clock.callLater(delay, self._connect_again, unsent)
+                return
+        error = BackendBusy if unsent.busy else BackendUnavailable
+        self._give_up(unsent, error(unsent.cause, backend=unsent.tried[-1].name))
+
+    def _give_up(self, unsent: Unsent, error: NotSent) -> None:
+        self._free_place()
+        self._unsent_failed(unsent, error)
+        self.finish_stop()
+
+    def _discard(self, protocol: FastCGIProtocol) -> None:
+        protocol.backend.connections -= 1
+        protocol.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._discard(self._idle.pop())
+
+    # What a connection tells; the request's Deferred fires after it
+
+    def connected(self, protocol: FastCGIProtocol) -> None:
+        """The connection is open: send what it was made for."""
+        unsent = self._connecting.pop(protocol)
+        unsent.stop_timeout()
+        self._backends.accepted(protocol.backend)
+        protocol.send(unsent.request, unsent.deferred)
+
+    def answered(self, protocol: FastCGIProtocol, reusable: bool) -> None:
+        """The answer is complete: the connection serves who waits, stays idle, or is closed."""
+        self.responses += 1
+        if not reusable or not self._open:
+            if protocol.surplus:
+                self.surplus += 1
+                self._log.warn(
+                    "Bytes after END_REQUEST from {backend}", backend=protocol.backend.name
+                )
+            self._discard(protocol)
+            self._free_place()
+        elif self._waiting:
+            unsent = self._next_waiting()
+            protocol.send(unsent.request, unsent.deferred)
+        else:
+            self._in_flight -= 1
+            self._idle.append(protocol)
+
+    def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
+        """There will be no answer, and the connection is closed."""
+        self._count_error(type(error).__name__)
+        self._discard(protocol)
+        self._free_place()
+
+    def idle_lost(self, protocol: FastCGIProtocol) -> None:
+        """A connection ended that nobody used."""
+        self._idle.remove(protocol)
+        self._discard(protocol)
+
+    def finish_stop(self) -> None:
+        """Tell who waits for `stop` if nothing is in flight any more."""
+        if not self._in_flight:
+            waiters = self._stop_waiters
+            self._stop_waiters = []
+            for waiter in waiters:
+                waiter.callback(None)

@@ -1,0 +1,45 @@
+"""A request that the pool has taken and not sent."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from wsgate.fastcgi.backend import Backend
+from wsgate.fastcgi.connection import Request, Response
+from wsgate.timeouts import Timeout
+
+
+class Unsent:
+    """A request of which nothing was sent: it waits for a place, or for a connection."""
+
+    __slots__ = (
+        "busy",
+        "cause",
+        "deadline",
+        "deferred",
+        "request",
+        "rounds",
+        "timeout",
+        "tried",
+    )
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        self.request = request
+        self.deferred: Deferred[Response]
+        """Set by the pool, which knows how to cancel."""
+        self.deadline = deadline
+        """On the pool's clock: from then on it is not tried again."""
+        self.timeout: Timeout | None = None
+        self.tried: list[Backend] = []
+        """The backends tried in this round."""
+        self.rounds = 0
+        """How many rounds over the backends were begun after the first."""
+        self.busy = False
+        """Whether a backend of this round was there, but had no room."""
+        self.cause = ""
+
+    def stop_timeout(self) -> None:
+        """It was taken from the queue, or its connect has ended."""
+        if self.timeout is not None:
+            self.timeout.cancel()
+            self.timeout = None

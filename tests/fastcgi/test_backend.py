@@ -1,0 +1,118 @@
+"""wsgate.fastcgi.backend: whose turn it is, and what a failed connect means."""
+
+from errno import EAGAIN, ENOENT
+
+import pytest
+from twisted.internet import error
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from tests.fastcgi.fakes import FakeEndpoint, Outcome, as_php_fpm_reports_a_full_backlog
+from wsgate.fastcgi import Backend
+from wsgate.fastcgi.backend import REST, Backends, is_busy
+
+
+def three():
+    clock = Clock()
+    members = [Backend(name, FakeEndpoint()) for name in "abc"]
+    return clock, Backends(clock, members), members
+
+
+def test_the_backend_with_the_fewest_connections_is_chosen():
+    _, backends, (a, b, c) = three()
+    a.connections, b.connections, c.connections = 2, 1, 2
+    assert backends.choose([]) is b
+    b.connections = 3
+    c.connections = 1
+    assert backends.choose([]) is c
+
+
+def test_equals_take_turns():
+    _, backends, (a, b, c) = three()
+    assert [backends.choose([]) for _ in range(6)] == [a, b, c, a, b, c]
+
+
+def test_those_tried_are_not_chosen_again():
+    _, backends, (a, b, c) = three()
+    assert backends.choose([a, b]) is c
+    assert backends.choose([a, b, c]) is None
+
+
+def test_a_single_backend_is_chosen_once_whether_it_rests_or_not():
+    backend = Backend("only", FakeEndpoint())
+    backends = Backends(Clock(), [backend])
+    assert backends.choose([]) is backend
+    backends.refused(backend, "no")
+    assert backends.choose([]) is backend
+    assert backends.choose([backend]) is None
+
+
+def test_a_refusing_backend_rests_for_a_second():
+    clock, backends, (a, b, c) = three()
+    backends.refused(a, "no")
+    b.connections = c.connections = 5
+    clock.advance(REST - 0.01)
+    assert backends.choose([]) is b
+    clock.advance(0.01)
+    assert backends.choose([]) is a
+
+
+def test_after_its_rest_a_single_request_finds_out():
+    clock, backends, (a, b, c) = three()
+    b.connections = c.connections = 5
+    backends.refused(a, "no")
+    clock.advance(REST)
+    assert backends.choose([]) is a
+    assert backends.choose([]) is b
+    clock.advance(REST)
+    assert backends.choose([]) is a
+    backends.accepted(a)
+    assert [backends.choose([]) for _ in range(2)] == [a, a]
+
+
+def test_when_all_rest_all_are_tried():
+    _, backends, members = three()
+    for backend in members:
+        backends.refused(backend, "no")
+    tried = []
+    while (backend := backends.choose(tried)) is not None:
+        tried.append(backend)
+    assert sorted(b.name for b in tried) == ["a", "b", "c"]
+
+
+def test_wake_ends_every_rest():
+    _, backends, (a, b, c) = three()
+    backends.refused(a, "no")
+    b.connections = c.connections = 5
+    backends.wake()
+    assert backends.choose([]) is a
+
+
+def test_an_endpoint_that_raises_fails_the_deferred():
+    endpoint = FakeEndpoint()
+    endpoint.always = OSError(24, "Too many open files")
+    outcome = Outcome(Backend("a", endpoint).connect(None))
+    assert outcome.error is endpoint.always
+
+
+def test_a_backend_is_shown_with_its_connections():
+    assert repr(Backend("app", FakeEndpoint())) == "<Backend app: 0 connections>"
+
+
+@pytest.mark.parametrize(
+    ("cause", "busy"),
+    [
+        (as_php_fpm_reports_a_full_backlog(), True),
+        (error.ConnectError(EAGAIN, "Resource temporarily unavailable"), True),
+        (error.ConnectError(ENOENT, "No such file or directory"), False),
+        (error.ConnectionRefusedError("Connection refused"), False),
+        (error.ConnectError(string="a path that is too long"), False),
+        (error.ConnectError(), False),
+        (error.TimeoutError("timed out"), False),
+        (error.NoRouteError("no route"), False),
+        (error.ConnectingCancelledError(None), False),
+        (OSError(24, "Too many open files"), False),
+    ],
+)
+def test_only_a_full_backlog_is_busy(cause, busy):
+    assert is_busy(Failure(cause)) is busy

@@ -1,0 +1,800 @@
+"""wsgate.fastcgi.pool: every bound at the limit and one past it, on a fake clock."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
+
+from tests.fastcgi.fakes import (
+    FakeEndpoint,
+    Network,
+    Outcome,
+    answer,
+    as_php_fpm_reports_a_full_backlog,
+    stdout,
+)
+from wsgate.fastcgi import (
+    Backend,
+    BackendBusy,
+    BackendUnavailable,
+    ConnectionPool,
+    PoolStopped,
+    ProtocolError,
+    QueueFull,
+    QueueTimeout,
+    Response,
+    ResponseCutOff,
+    ResponseNeverReceived,
+    ResponseTimeout,
+)
+
+TEXT = Response(b"answer", b"", 0)
+
+
+# One connection per request
+
+
+def test_a_request_connects_is_sent_answered_and_its_connection_closed():
+    net = Network()
+    outcome = net.request()
+    assert repr(net.pool) == "<ConnectionPool default: 1 in flight, 0 idle, 0 waiting>"
+    transport = net.endpoint.accept()
+    assert b"hello" in transport.value()
+    assert outcome.pending
+    net.endpoint.receive(answer())
+    assert outcome.result == TEXT
+    assert transport.disconnected
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
+    assert (net.pool.requests, net.pool.responses, net.pool.errors) == (1, 1, {})
+
+
+def test_no_more_than_max_in_flight_connections_are_made():
+    net = Network(max_in_flight=2)
+    outcomes = [net.request() for _ in range(3)]
+    assert net.endpoint.connects == 2
+    assert (net.pool.in_flight, net.pool.waiting) == (2, 1)
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert net.endpoint.connects == 3
+    assert outcomes[0].result == TEXT
+    assert (net.pool.in_flight, net.pool.waiting) == (2, 0)
+
+
+def test_those_who_wait_are_served_in_the_order_they_came():
+    net = Network(max_in_flight=1)
+    outcomes = [net.request(b"number %d" % n) for n in range(4)]
+    for number, outcome in enumerate(outcomes):
+        assert b"number %d" % number in net.endpoint.accept().value()
+        assert outcome.pending
+        net.endpoint.receive(answer())
+        assert outcome.result == TEXT
+    net.check_accounts()
+
+
+def test_the_place_is_taken_by_the_next_before_the_caller_is_told():
+    net = Network(max_in_flight=1)
+    seen = []
+    first = net.request()
+    net.request()
+    first.deferred.addCallback(lambda _: seen.append(repr(net.pool)))
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert seen == ["<ConnectionPool default: 1 in flight, 0 idle, 0 waiting>"]
+
+
+def test_a_request_beyond_the_queue_fails_at_once():
+    net = Network(max_in_flight=1, queue=2)
+    outcomes = [net.request() for _ in range(3)]
+    assert all(outcome.pending for outcome in outcomes)
+    refused = net.request()
+    assert isinstance(refused.error, QueueFull)
+    assert net.pool.waiting == 2
+    assert net.pool.errors == {"QueueFull": 1}
+    net.check_accounts()
+
+
+def test_a_queue_of_0_lets_nobody_wait():
+    net = Network(max_in_flight=1, queue=0)
+    assert net.request().pending
+    assert isinstance(net.request().error, QueueFull)
+
+
+def test_a_request_waits_until_the_deadline_and_no_longer():
+    net = Network(max_in_flight=1, queue_deadline=5.0)
+    net.request()
+    net.endpoint.accept()
+    waiting = net.request()
+    net.clock.advance(4.99)
+    assert waiting.pending
+    net.clock.advance(0.11)
+    assert isinstance(waiting.error, QueueTimeout)
+    assert net.pool.waiting == 0
+    net.endpoint.receive(answer())
+    assert net.endpoint.connects == 1
+    net.check_accounts()
+
+
+def test_the_deadline_ends_with_the_wait():
+    net = Network(max_in_flight=1)
+    net.request()
+    waiting = net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    net.endpoint.accept()
+    net.advance(20)
+    assert waiting.pending
+
+
+def test_a_request_cancelled_while_it_waits_never_runs():
+    net = Network(max_in_flight=1)
+    net.request()
+    cancelled, last = net.request(b"cancelled"), net.request(b"last")
+    cancelled.deferred.cancel()
+    assert isinstance(cancelled.error, CancelledError)
+    assert net.pool.waiting == 1
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert b"last" in net.endpoint.accept().value()
+    net.endpoint.receive(answer())
+    assert last.result == TEXT
+    net.advance(10)
+    assert net.pool.errors == {"CancelledError": 1}
+    net.check_accounts()
+
+
+def test_cancelling_a_request_in_flight_changes_nothing_for_the_pool():
+    net = Network(max_in_flight=1)
+    direct, waited = net.request(), net.request()
+    direct.deferred.cancel()
+    assert net.pool.in_flight == 1
+    transport = net.endpoint.accept()
+    assert not transport.disconnected
+    net.endpoint.receive(answer())
+    net.endpoint.accept()
+    waited.deferred.cancel()
+    net.endpoint.receive(answer())
+    assert isinstance(direct.error, CancelledError)
+    assert isinstance(waited.error, CancelledError)
+    assert (net.pool.responses, net.pool.errors, net.pool.in_flight) == (2, {}, 0)
+
+
+def test_cancelling_a_request_that_then_finds_no_backend_changes_nothing():
+    net = Network(max_in_flight=1)
+    direct = net.request()
+    direct.deferred.cancel()
+    net.endpoint.refuse()
+    for delay in (0.01, 0.05, 0.25):
+        net.clock.advance(delay)
+        net.endpoint.refuse()
+    assert net.pool.errors == {"BackendUnavailable": 1}
+    net.check_accounts()
+
+
+# No connection
+
+
+def test_a_refused_connect_is_tried_again_after_10_50_and_250_ms_and_no_more():
+    net = Network()
+    outcome = net.request()
+    for delay in (0.01, 0.05, 0.25):
+        net.endpoint.refuse()
+        assert outcome.pending
+        net.clock.advance(delay - 0.001)
+        assert net.endpoint.attempts == []
+        net.clock.advance(0.001)
+        assert len(net.endpoint.attempts) == 1
+    net.endpoint.refuse()
+    assert isinstance(outcome.error, BackendUnavailable)
+    assert outcome.error.backend == "backend 0"
+    assert "backend 0: Connection" in str(outcome.error)
+    assert net.endpoint.connects == 4
+    assert net.pool.in_flight == 0
+    net.check_accounts()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_a_connect_that_succeeds_at_last_serves_the_request(rounds):
+    net = Network()
+    outcome = net.request()
+    for delay in (0.01, 0.05, 0.25)[:rounds]:
+        net.endpoint.refuse()
+        net.clock.advance(delay)
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert outcome.result == TEXT
+
+
+def test_no_further_round_begins_after_the_queue_deadline():
+    net = Network(queue_deadline=0.055)
+    outcome = net.request()
+    net.endpoint.refuse()
+    net.clock.advance(0.01)
+    net.endpoint.refuse()
+    assert isinstance(outcome.error, BackendUnavailable)
+
+
+def test_a_connect_without_an_end_is_given_up_after_the_connect_timeout():
+    net = Network(connect_timeout=1.0)
+    outcome = net.request()
+    net.clock.advance(0.99)
+    assert net.endpoint.cancelled == 0
+    net.clock.advance(0.11)
+    assert net.endpoint.cancelled == 1
+    net.advance(10, step=0.01)
+    assert isinstance(outcome.error, BackendUnavailable)
+    assert "did not accept a connection within 1 s" in str(outcome.error)
+    assert net.pool.in_flight == 0
+    assert len(net.pool.timeouts) == 0
+
+
+def test_a_connection_that_opens_after_it_was_given_up_is_closed_and_gets_nothing():
+    net = Network(connect_timeout=1.0, max_in_flight=1)
+    net.request()
+    factory, deferred = net.endpoint.attempts[0]
+    deferred._canceller = None
+    net.clock.advance(1.1)
+    assert factory.buildProtocol(None) is None
+    net.check_accounts()
+
+
+def test_an_endpoint_that_raises_is_a_refusal():
+    net = Network()
+    net.endpoint.always = OSError(24, "Too many open files")
+    outcome = net.request()
+    net.advance(1, step=0.01)
+    assert isinstance(outcome.error, BackendUnavailable)
+    assert "Too many open files" in str(outcome.error)
+
+
+def test_hundreds_that_wait_for_a_backend_that_fails_at_once_do_not_recurse():
+    net = Network(max_in_flight=1, queue=2000, queue_deadline=0.35)
+    outcomes = [net.request() for _ in range(2000)]
+    net.endpoint.attempts[0][1].errback(OSError(24, "Too many open files"))
+    net.endpoint.always = OSError(24, "Too many open files")
+    net.advance(1, step=0.01)
+    assert all(isinstance(o.error, BackendUnavailable | QueueTimeout) for o in outcomes)
+    net.check_accounts()
+
+
+def test_a_full_backlog_is_tried_again_and_then_busy():
+    net = Network()
+    outcome = net.request()
+    for delay in (0.01, 0.05, 0.25):
+        net.endpoint.refuse(as_php_fpm_reports_a_full_backlog())
+        net.clock.advance(delay)
+    net.endpoint.refuse(as_php_fpm_reports_a_full_backlog())
+    assert isinstance(outcome.error, BackendBusy)
+    assert outcome.error.backend == "backend 0"
+    assert "backlog" in str(outcome.error)
+    assert net.endpoint.connects == 4
+    assert net.backends[0].resting_until == 0
+
+
+def test_a_connection_lost_after_the_request_was_sent_is_never_tried_again():
+    net = Network()
+    outcome = net.request()
+    net.endpoint.accept()
+    net.endpoint.lose()
+    assert isinstance(outcome.error, ResponseNeverReceived)
+    net.advance(5)
+    assert net.endpoint.connects == 1
+    net.check_accounts()
+
+
+def test_a_cut_off_answer_frees_the_place_and_is_never_tried_again():
+    net = Network(max_in_flight=1)
+    outcome, following = net.request(), net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(stdout(b"half"))
+    net.endpoint.lose()
+    assert isinstance(outcome.error, ResponseCutOff)
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert following.result == TEXT
+    assert net.pool.errors == {"ResponseCutOff": 1}
+
+
+def test_a_timeout_frees_the_place():
+    net = Network(max_in_flight=1, response_timeout=30.0, queue_deadline=60)
+    outcome = net.request()
+    transport = net.endpoint.accept()
+    net.request()
+    net.clock.advance(30.1)
+    assert isinstance(outcome.error, ResponseTimeout)
+    assert transport.disconnected
+    assert len(net.endpoint.attempts) == 1
+    net.check_accounts()
+
+
+# Several backends
+
+
+def test_the_least_busy_backend_gets_the_request():
+    net = Network(backends=2)
+    for _ in range(4):
+        net.request()
+    assert [b.connections for b in net.backends] == [2, 2]
+    net.endpoints[1].accept()
+    net.endpoints[1].receive(answer())
+    net.request()
+    assert [b.connections for b in net.backends] == [2, 2]
+
+
+def test_a_refusing_backend_is_replaced_by_the_next_at_once_and_rests():
+    net = Network(backends=2)
+    outcome = net.request()
+    net.endpoints[0].refuse()
+    net.endpoints[1].accept()
+    net.endpoints[1].receive(answer())
+    assert outcome.result == TEXT
+    for _ in range(3):
+        net.request()
+    assert net.endpoints[0].connects == 1
+    net.clock.advance(1.0)
+    net.request()
+    assert net.endpoints[0].connects == 2
+    net.request()
+    assert net.endpoints[0].connects == 2
+
+
+def test_a_backend_that_accepts_again_gets_its_share():
+    net = Network(backends=2, max_in_flight=20)
+    net.request()
+    net.endpoints[0].refuse()
+    net.clock.advance(1.0)
+    net.request()
+    net.endpoints[0].accept()
+    for _ in range(4):
+        net.request()
+    assert [b.connections for b in net.backends] == [3, 3]
+
+
+def test_when_every_backend_refuses_each_round_tries_all():
+    net = Network(backends=3)
+    outcome = net.request()
+    for _ in range(400):
+        for endpoint in net.endpoints:
+            if endpoint.attempts:
+                endpoint.refuse()
+        net.clock.advance(0.001)
+    assert isinstance(outcome.error, BackendUnavailable)
+    assert [e.connects for e in net.endpoints] == [4, 4, 4]
+
+
+def test_one_busy_and_one_refusing_backend_come_to_busy():
+    net = Network(backends=2)
+    outcome = net.request()
+    for _ in range(400):
+        for endpoint, error in zip(
+            net.endpoints, (as_php_fpm_reports_a_full_backlog(), None), strict=True
+        ):
+            if endpoint.attempts:
+                endpoint.refuse(error)
+        net.clock.advance(0.001)
+    assert isinstance(outcome.error, BackendBusy)
+    # The one that refused rests meanwhile; the busy one does not.
+    assert [e.connects for e in net.endpoints] == [4, 1]
+
+
+# Kept connections
+
+
+def kept(**settings):
+    return Network(keep_connections=True, **settings)
+
+
+def test_a_kept_connection_is_used_again():
+    net = kept()
+    for _ in range(3):
+        outcome = net.request()
+        if net.endpoint.attempts:
+            net.endpoint.accept()
+        net.endpoint.receive(answer())
+        assert outcome.result == TEXT
+        assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 1 idle, 0 waiting>"
+    assert net.endpoint.connects == 1
+    assert not net.endpoint.transports[0].disconnected
+
+
+def test_who_waits_gets_the_connection_before_the_caller_is_told():
+    net = kept(max_in_flight=1)
+    first, second = net.request(b"first"), net.request(b"second")
+    written = []
+    first.deferred.addCallback(lambda _: written.append(transport.value()))
+    transport = net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert b"second" in written[0]
+    net.endpoint.receive(answer())
+    assert second.result == TEXT
+    assert net.endpoint.connects == 1
+
+
+def test_there_are_never_more_connections_than_max_in_flight():
+    net = kept(max_in_flight=2)
+    outcomes = [net.request() for _ in range(4)]
+    for _ in range(2):
+        net.endpoint.accept()
+    for index in (0, 1, 1, 0):
+        assert net.endpoint.attempts == []
+        net.endpoint.receive(answer(), index)
+    assert all(outcome.result == TEXT for outcome in outcomes)
+    assert net.endpoint.connects == 2
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 2 idle, 0 waiting>"
+
+
+def test_the_most_recently_used_connection_is_used_first():
+    net = kept()
+    for _ in range(2):
+        net.request()
+        net.endpoint.accept()
+    net.endpoint.receive(answer(), 1)
+    net.endpoint.receive(answer(), 0)
+    net.endpoint.transports[0].clear()
+    net.request()
+    assert net.endpoint.transports[0].value() != b""
+
+
+def test_a_kept_connection_that_dies_while_idle_is_dropped_silently():
+    net = kept()
+    net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    net.endpoint.lose()
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
+    assert net.backends[0].connections == 0
+    outcome = net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert outcome.result == TEXT
+    assert net.pool.errors == {}
+
+
+def test_bytes_on_an_idle_connection_drop_it():
+    net = kept()
+    net.request()
+    transport = net.endpoint.accept()
+    net.endpoint.receive(answer())
+    net.endpoint.receive(stdout(b"late"))
+    assert transport.disconnected
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
+    assert net.pool.errors == {}
+
+
+def test_bytes_after_the_answer_are_counted_and_the_connection_closed():
+    net = kept()
+    outcome = net.request()
+    transport = net.endpoint.accept()
+    net.endpoint.receive(answer() + stdout(b"late"))
+    assert outcome.result == TEXT
+    assert net.pool.surplus == 1
+    assert transport.disconnected
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
+
+
+def test_a_request_on_a_kept_connection_that_dies_without_an_answer_is_not_sent_again():
+    net = kept()
+    net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    outcome = net.request()
+    net.endpoint.lose()
+    assert isinstance(outcome.error, ResponseNeverReceived)
+    net.advance(5)
+    assert net.endpoint.connects == 1
+    net.check_accounts()
+
+
+def test_a_violation_closes_a_kept_connection():
+    net = kept()
+    outcome = net.request()
+    transport = net.endpoint.accept()
+    net.endpoint.receive(b"garbage")
+    assert isinstance(outcome.error, ProtocolError)
+    assert transport.disconnected
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
+
+
+def test_a_request_about_to_connect_again_takes_a_connection_that_became_idle():
+    net = kept(max_in_flight=2)
+    net.request()
+    net.endpoint.accept()
+    second = net.request()
+    net.endpoint.refuse()
+    net.endpoint.receive(answer())
+    net.clock.advance(0.01)
+    net.endpoint.receive(answer())
+    assert second.result == TEXT
+    assert net.endpoint.connects == 2
+
+
+# hold, release, stop
+
+
+def test_while_the_pool_is_held_requests_wait_and_their_deadline_runs():
+    net = Network(queue=1)
+    net.pool.hold()
+    waiting = net.request()
+    assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 1 waiting, held>"
+    assert isinstance(net.request().error, QueueFull)
+    assert net.endpoint.connects == 0
+    net.advance(5.2)
+    assert isinstance(waiting.error, QueueTimeout)
+
+
+def test_release_sends_what_waits_up_to_max_in_flight():
+    net = Network(max_in_flight=2)
+    net.pool.hold()
+    for _ in range(3):
+        net.request()
+    net.pool.release()
+    assert net.endpoint.connects == 2
+    assert repr(net.pool) == "<ConnectionPool default: 2 in flight, 0 idle, 1 waiting>"
+
+
+def test_what_was_sent_before_hold_may_still_be_answered_and_its_connection_is_not_kept():
+    net = kept()
+    outcome = net.request()
+    transport = net.endpoint.accept()
+    net.pool.hold()
+    net.endpoint.receive(answer())
+    assert outcome.result == TEXT
+    assert transport.disconnected
+
+
+def test_hold_closes_idle_connections():
+    net = kept()
+    net.request()
+    transport = net.endpoint.accept()
+    net.endpoint.receive(answer())
+    net.pool.hold()
+    assert transport.disconnected
+    assert net.backends[0].connections == 0
+
+
+def test_a_request_refused_while_the_pool_is_held_waits_in_front_of_the_others():
+    net = Network(max_in_flight=1)
+    refused = net.request(b"refused")
+    net.pool.hold()
+    net.request(b"later")
+    net.endpoint.refuse()
+    assert (net.pool.in_flight, net.pool.waiting) == (0, 2)
+    net.pool.release()
+    assert b"refused" in net.endpoint.accept().value()
+    net.endpoint.receive(answer())
+    assert refused.result == TEXT
+    net.check_accounts()
+
+
+def test_a_request_that_waits_again_can_be_cancelled_and_then_never_runs():
+    net = Network()
+    outcome = net.request()
+    net.pool.hold()
+    net.endpoint.refuse()
+    outcome.deferred.cancel()
+    net.pool.release()
+    assert net.endpoint.attempts == []
+    assert net.pool.errors == {"CancelledError": 1}
+    net.check_accounts()
+
+
+def test_its_deadline_still_counts_from_its_arrival():
+    net = Network(queue_deadline=5.0)
+    refused = net.request()
+    net.clock.advance(0.5)
+    net.pool.hold()
+    net.endpoint.refuse()
+    net.clock.advance(4.6)
+    assert isinstance(refused.error, QueueTimeout)
+
+
+def test_a_request_between_two_tries_when_the_pool_is_held_waits():
+    net = Network()
+    outcome = net.request()
+    net.endpoint.refuse()
+    net.pool.hold()
+    net.clock.advance(0.01)
+    assert (net.pool.in_flight, net.pool.waiting) == (0, 1)
+    net.pool.release()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert outcome.result == TEXT
+
+
+def test_release_ends_the_rest_of_backends():
+    net = Network(backends=2)
+    net.request()
+    net.endpoints[0].refuse()
+    net.pool.hold()
+    net.pool.release()
+    net.request()
+    assert net.endpoints[0].connects == 2
+
+
+def test_stop_without_requests_fires_at_once():
+    assert Outcome(Network().pool.stop()).pending is False
+
+
+def test_stop_refuses_new_requests_and_those_that_wait_and_lets_the_others_finish():
+    net = Network(max_in_flight=1)
+    running, waiting = net.request(), net.request()
+    net.endpoint.accept()
+    order = []
+    running.deferred.addCallback(lambda _: order.append("answered"))
+    stopped = net.pool.stop()
+    again = net.pool.stop()
+    for deferred in (stopped, again):
+        deferred.addCallback(lambda _: order.append("stopped"))
+    assert isinstance(waiting.error, PoolStopped)
+    assert isinstance(net.request().error, PoolStopped)
+    assert repr(net.pool) == "<ConnectionPool default: 1 in flight, 0 idle, 0 waiting, stopped>"
+    net.endpoint.receive(answer())
+    assert order == ["answered", "stopped", "stopped"]
+    net.check_accounts()
+
+
+def test_stop_closes_idle_connections_and_keeps_none():
+    net = kept(max_in_flight=2)
+    for _ in range(2):
+        net.request()
+        net.endpoint.accept()
+    net.endpoint.receive(answer(), 0)
+    stopped = Outcome(net.pool.stop())
+    assert net.endpoint.transports[0].disconnected
+    net.endpoint.receive(answer(), 1)
+    assert net.endpoint.transports[1].disconnected
+    assert not stopped.pending
+
+
+def test_a_request_that_is_about_to_connect_again_ends_with_stop():
+    net = Network()
+    outcome = net.request()
+    net.endpoint.refuse()
+    stopped = Outcome(net.pool.stop())
+    assert stopped.pending
+    net.clock.advance(0.01)
+    assert isinstance(outcome.error, PoolStopped)
+    assert not stopped.pending
+    net.check_accounts()
+
+
+def test_a_failed_request_lets_stop_fire_too():
+    net = Network()
+    net.request()
+    net.endpoint.accept()
+    stopped = Outcome(net.pool.stop())
+    net.endpoint.lose()
+    assert not stopped.pending
+
+
+def test_a_stopped_pool_that_is_released_stays_stopped():
+    net = Network()
+    net.pool.hold()
+    net.pool.stop()
+    net.pool.release()
+    assert isinstance(net.request().error, PoolStopped)
+
+
+def test_settings_that_make_no_pool_are_refused():
+    backend = Backend("app", FakeEndpoint())
+    with pytest.raises(ValueError, match="backend"):
+        ConnectionPool(Clock(), [])
+    with pytest.raises(ValueError, match="max_in_flight=0"):
+        ConnectionPool(Clock(), [backend], max_in_flight=0)
+    with pytest.raises(ValueError, match="queue=-1"):
+        ConnectionPool(Clock(), [backend], queue=-1)
+
+
+# Any order of events
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order: the bounds hold, and each request has one outcome."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = None
+        self.outcomes = []
+
+    @precondition(lambda self: self.net is None)
+    @rule(
+        keep=st.booleans(),
+        backends=st.integers(1, 3),
+        max_in_flight=st.integers(1, 3),
+        queue=st.integers(0, 3),
+    )
+    def begin(self, keep, backends, max_in_flight, queue):
+        self.net = Network(
+            backends, keep_connections=keep, max_in_flight=max_in_flight, queue=queue
+        )
+        self.max_in_flight, self.queue = max_in_flight, queue
+
+    @precondition(lambda self: self.net)
+    @rule()
+    def request(self):
+        self.outcomes.append(self.net.request())
+
+    @precondition(lambda self: self.net)
+    @rule(number=st.integers(0, 50))
+    def cancel(self, number):
+        if self.outcomes:
+            self.outcomes[number % len(self.outcomes)].deferred.cancel()
+
+    @precondition(lambda self: self.net)
+    @rule(number=st.integers(0, 2), verdict=st.sampled_from(["accept", "refuse", "busy"]))
+    def decide(self, number, verdict):
+        endpoint = self.net.endpoints[number % len(self.net.endpoints)]
+        if endpoint.attempts:
+            if verdict == "accept":
+                endpoint.accept()
+            else:
+                endpoint.refuse(as_php_fpm_reports_a_full_backlog() if verdict == "busy" else None)
+
+    @precondition(lambda self: self.net)
+    @rule(
+        number=st.integers(0, 100),
+        data=st.sampled_from([answer(), answer()[:5], answer() + b"x", b"x", None]),
+    )
+    def happen(self, number, data):
+        protocols = [
+            protocol
+            for endpoint in self.net.endpoints
+            for protocol in endpoint.protocols
+            if not protocol.transport.disconnected
+        ]
+        if protocols:
+            protocol = protocols[number % len(protocols)]
+            if data is None:
+                protocol.transport.disconnected = True
+                protocol.connectionLost(None)
+            else:
+                protocol.dataReceived(data)
+
+    @precondition(lambda self: self.net)
+    @rule(seconds=st.sampled_from([0.01, 0.06, 0.3, 1.1, 5.2, 30.2]))
+    def advance(self, seconds):
+        self.net.clock.advance(seconds)
+
+    @precondition(lambda self: self.net)
+    @rule(hold=st.booleans())
+    def hold_or_release(self, hold):
+        if hold:
+            self.net.pool.hold()
+        else:
+            self.net.pool.release()
+
+    @invariant()
+    def bounds_hold(self):
+        if self.net is None:
+            return
+        pool, net = self.net.pool, self.net
+        net.check_accounts()
+        assert pool.in_flight <= self.max_in_flight
+        # Those refused while the pool is held go back to the queue, whatever its bound.
+        assert pool.waiting <= self.queue + self.max_in_flight
+        open_now = sum(
+            not protocol.transport.disconnected
+            for endpoint in net.endpoints
+            for protocol in endpoint.protocols
+        )
+        connecting = sum(len(endpoint.attempts) for endpoint in net.endpoints)
+        assert open_now + connecting <= self.max_in_flight
+        assert sum(backend.connections for backend in net.backends) == open_now + connecting
+        assert not (pool._idle and (pool.waiting or not pool._open))
+
+    def teardown(self):
+        if self.net is None:
+            return
+        net = self.net
+        stopped = Outcome(net.pool.stop())
+        net.advance(40, step=0.2)
+        assert not stopped.pending
+        assert net.pool.in_flight == net.pool.waiting == 0
+        assert not any(outcome.pending for outcome in self.outcomes)
+        assert len(net.pool.timeouts) == 0
+        net.check_accounts()
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
