@@ -12,6 +12,8 @@ SOURCE = Path(wsgate.__file__).parent
 ALLOWED = {
     "oneline": set(),
     "timeouts": set(),
+    "eager": set(),
+    "dispatch": set(),
     "http1": set(),
     "cgi": {"http1"},
     "fastcgi": {"timeouts"},
@@ -23,7 +25,8 @@ ALLOWED = {
     "config": set(),
     "options": {"config"},
     "service": {
-        *("cgi", "config", "demo", "fastcgi", "gateway", "options", "php", "tls", "websocket")
+        *("cgi", "config", "demo", "dispatch", "eager", "fastcgi", "gateway", "options"),
+        *("php", "tls", "websocket"),
     },
     "__main__": set(),
 }

@@ -115,13 +115,15 @@ class ResponseHead(NamedTuple):
     """The header of a CGI response.
 
     `headers` are (name in lower case, value); `is_binary` says whether the content type asks for a
-    binary WebSocket message; `content_length` is None where none was given.
+    binary WebSocket message; `content_length` is None where none was given; `has_actions` says
+    whether there is any `Wsgate-*` field.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     is_binary: bool
     content_length: int | None
+    has_actions: bool
 
 
 class CGIResponse(NamedTuple):
@@ -168,7 +170,11 @@ def parse_response_head(block: bytes) -> ResponseHead:
     """
     headers = tuple(_field(line.rstrip("\r")) for line in block.decode("latin-1").split("\n"))
     return ResponseHead(
-        _status(headers), headers, is_binary_type(_one(headers, "content-type")), _length(headers)
+        _status(headers),
+        headers,
+        is_binary_type(_one(headers, "content-type")),
+        _length(headers),
+        any(name.startswith("wsgate-") for name, _ in headers),
     )
 
 

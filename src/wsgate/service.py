@@ -6,30 +6,31 @@ the same two.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from wsgate import __version__, cgi, demo, php, tls
 from wsgate import config as settings
-from wsgate.fastcgi import Backend, ConnectionPool
+from wsgate.dispatch import call_directly
+from wsgate.eager import write_eagerly
+from wsgate.fastcgi import Backend, ConnectionPool, UNIXEndpoint
 from wsgate.gateway import QueueLimits, Route
 from wsgate.options import Options
 from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
@@ -71,12 +72,18 @@ def make_service(reactor: Any, asked: settings.Settings) -> GatewayService:
             self_signed=asked.gateway.self_signed,
         )
         ports = [(port, tls.server_endpoint(reactor, port, creator)) for port in asked.gateway.port]
-        pools, privates = _pools(reactor, asked)
         _check_scripts(asked)
-    except (tls.TLSError, php.PHPNotFound, php.PHPUserError) as error:
+        routes = [*asked.routes, *_demo_routes(asked)]
+        pools, privates = _pools(reactor, asked, routes)
+    except (tls.TLSError, php.PHPError) as error:
         raise CannotStart(str(error)) from None
     pages = [Page("/", *demo.page())] if asked.gateway.demo else []
-    factory = GatewayFactory(reactor, _routes(asked, pools), _options(asked.limits), pages)
+    factory = GatewayFactory(
+        reactor,
+        [_route(route, pools[route.pool]) for route in routes],
+        _options(asked.limits),
+        pages,
+    )
     return GatewayService(reactor, factory, ports, list(pools.values()), privates)
 
 
@@ -105,17 +112,21 @@ def _options(limits: settings.Limits) -> WebSocketOptions:
 
 
 def _pools(
-    reactor: Any, asked: settings.Settings
+    reactor: Any, asked: settings.Settings, routes: Sequence[settings.Route]
 ) -> tuple[dict[str, ConnectionPool], list[php.PrivatePHP]]:
+    """The pools that routes use, and the private PHPs among them."""
     pools: dict[str, ConnectionPool] = {}
     privates: list[php.PrivatePHP] = []
     for name, pool in asked.pools.items():
+        scripts = [route.script for route in routes if route.pool == name]
+        if not scripts:
+            continue
         if pool.private:
-            pools[name], private = _private_pool(reactor, pool, asked.limits)
+            pools[name], private = _private_pool(reactor, pool, asked.limits, scripts)
             privates.append(private)
         else:
             backends = [
-                Backend(address, clientFromString(reactor, address)) for address in pool.fastcgi
+                Backend(address, _fastcgi_endpoint(reactor, address)) for address in pool.fastcgi
             ]
             pools[name] = _connection_pool(reactor, pool, asked.limits, backends)
     return pools, privates
@@ -142,18 +153,23 @@ def _connection_pool(
 
 
 def _private_pool(
-    reactor: Any, pool: settings.Pool, limits: settings.Limits
+    reactor: Any, pool: settings.Pool, limits: settings.Limits, scripts: Iterable[str]
 ) -> tuple[ConnectionPool, php.PrivatePHP]:
-    endpoint = _PrivateEndpoint(reactor)
+    # What an operator names as a script is one, whatever its ending.
+    extensions = {".php", ".phar", *(os.path.splitext(script)[1] for script in scripts)}
+    private: php.PrivatePHP
+    # The path of its socket is known only once it is started.
+    endpoint = UNIXEndpoint(reactor, lambda: private.socket_path)
     connections = _connection_pool(reactor, pool, limits, [Backend("private PHP", endpoint)])
     connections.hold()
-    private = endpoint.private = php.PrivatePHP(
+    private = php.PrivatePHP(
         reactor,
         php.find_php(pool.php),
         name=pool.name,
         workers=pool.max_in_flight,
         ini=private_ini(pool.ini, limits.max_message_size),
         user=pool.user,
+        extensions=sorted(extensions),
         on_ready=connections.release,
         on_gone=connections.hold,
     )
@@ -172,42 +188,30 @@ def private_ini(given: Mapping[str, str], max_message_size: int) -> dict[str, st
     return {"post_max_size": str(max(POST_MAX_SIZE, max_message_size)), **given}
 
 
-@implementer(IStreamClientEndpoint)
-class _PrivateEndpoint:
-    """The socket of a private pool; its path is known only once PHP is started."""
-
-    private: php.PrivatePHP
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
-        """Connect to the socket of now."""
-        endpoint = UNIXClientEndpoint(self._reactor, self.private.socket_path)
-        connecting: Deferred[Any] = endpoint.connect(factory)
-        return connecting
+def _fastcgi_endpoint(reactor: Any, description: str) -> IStreamClientEndpoint:
+    """The endpoint of a FastCGI address; a plain UNIX path gets the quick one."""
+    kind, _, path = description.partition(":")
+    if kind == "unix" and not set(path) & set(":=\\"):
+        return UNIXEndpoint(reactor, lambda: path)
+    endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
+    return endpoint
 
 
 # -- routes
 
 
-def _routes(asked: settings.Settings, pools: Mapping[str, ConnectionPool]) -> list[Route]:
-    return [_route(route, pools[route.pool]) for route in _all_routes(asked)]
-
-
-def _all_routes(asked: settings.Settings) -> list[settings.Route]:
-    """The routes asked for, and those of the demo where their paths are free."""
-    routes = list(asked.routes)
-    if asked.gateway.demo:
-        taken = {route.path for route in routes}
-        pool = asked.pools["default"]
-        folder = demo.script_folder(_is_readable(pool))
-        routes += [
-            settings.Route(path=path, script=f"{folder}/{name}")
-            for path, name in demo.ROUTES
-            if path not in taken
-        ]
-    return routes
+def _demo_routes(asked: settings.Settings) -> list[settings.Route]:
+    """The routes of the demo, where their paths are free."""
+    if not asked.gateway.demo:
+        return []
+    taken = {route.path for route in asked.routes}
+    pool = asked.pools.get("default") or next(iter(asked.pools.values()))
+    folder = demo.script_folder(_is_readable(pool))
+    return [
+        settings.Route(path=path, script=f"{folder}/{name}", pool=pool.name)
+        for path, name in demo.ROUTES
+        if path not in taken
+    ]
 
 
 def _is_readable(pool: settings.Pool) -> Any:
@@ -276,18 +280,26 @@ class GatewayService(Service):
         _raise_file_limit(self.factory.options.max_connections)
         for description, endpoint in self._ports:
             listening = endpoint.listen(self.factory)
-            listening.addCallback(self.listening.append)
+            listening.addCallback(self._listens)
             listening.addErrback(_cannot_listen, description)
             # Every endpoint of Twisted binds at once; a failure must not hide in a log.
             _raise_now(listening)
+
+    def _listens(self, port: IListeningPort) -> None:
+        write_eagerly(port)
+        self.listening.append(port)
 
     def startService(self) -> None:
         """Start PHP and say where wsgate is."""
         if not self.listening:
             self.privilegedStartService()
         super().startService()
-        for private in self._privates:
-            private.startService()
+        call_directly(self._reactor)
+        try:
+            for private in self._privates:
+                private.startService()
+        except (php.PHPError, OSError) as error:
+            raise CannotStart(str(error)) from None
         for (description, _), listening in zip(self._ports, self.listening, strict=True):
             log.info(
                 "wsgate {version} listens on {url}",

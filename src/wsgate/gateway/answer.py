@@ -126,7 +126,7 @@ def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[
         cgi.MalformedResponse, ScriptFailed, ScriptMissing, NotAnAnswer: no answer; see `FAILURES`.
     """
     head, body = cgi.parse_response(stdout)
-    close, warnings = actions(head.headers)
+    close, warnings = actions(head.headers) if head.has_actions else (None, ())
     if head.status == 204:
         return Reply(None, close=close), warnings
     if head.status >= 300:
@@ -157,6 +157,8 @@ def _require_answer(status: int, body: bytes, stderr: bytes) -> None:
 
 
 def _require_utf8(body: bytes) -> None:
+    if body.isascii():
+        return
     try:
         body.decode()
     except UnicodeDecodeError as error:

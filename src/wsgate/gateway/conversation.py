@@ -131,50 +131,55 @@ class Conversation:
 
     def _ask(self, payload: bytes, is_binary: bool) -> None:
         self._number += 1
-        message_id = f"{self.connection_id}:{self._number}"
-        params = self._params + self._route.message_params(payload, is_binary, message_id)
+        params = self._route.message_params(payload, is_binary, self._message_id)
         self._in_flight = True
-        turn = self._turn = self._route.pool.request(Request(params, payload))
-        (
-            turn.addCallback(self._interpret, message_id)
-            .addErrback(self._refuse, message_id)
-            .addCallback(self._finish)
-            .addErrback(self._broken)
-        )
+        turn = self._turn = self._route.pool.request(Request(self._params + params, payload))
+        turn.addCallbacks(self._answered, self._failed).addErrback(self._broken)
 
-    def _interpret(self, response: Response, message_id: str) -> tuple[Reply, bool]:
-        reply, warnings = reply_to_response(response.stdout, response.stderr)
-        if response.stderr:
-            self._log(LogLevel.warn, message_id, "PHP says: " + one_line(response.stderr))
-        for warning in warnings:
-            self._log(LogLevel.warn, message_id, one_line(warning))
-        return reply, True
+    @property
+    def _message_id(self) -> str:
+        return f"{self.connection_id}:{self._number}"
 
-    def _refuse(self, failure: Failure, message_id: str) -> tuple[Reply, bool]:
-        if not self._closed:
-            self._log_failure(failure, message_id)
-        return reply_to_failure(_error(failure), message_id, self._route.on_error), False
-
-    def _log_failure(self, failure: Failure, message_id: str) -> None:
-        level = failure_of(_error(failure)).level
-        if level is LogLevel.critical:
-            self.log.failure("message {message_id}", failure, message_id=message_id)
+    def _answered(self, response: Response) -> None:
+        try:
+            reply, warnings = reply_to_response(response.stdout, response.stderr)
+        except Exception as error:
+            self._refuse(error)
             return
-        said = one_line(getattr(failure.value, "stderr", b""))
-        cause = one_line(str(failure.value)) + (f"; PHP says: {said}" if said else "")
-        self._log(level, message_id, cause)
+        if response.stderr:
+            self._log(LogLevel.warn, "PHP says: " + one_line(response.stderr))
+        for warning in warnings:
+            self._log(LogLevel.warn, one_line(warning))
+        self._finish(reply, answered=True)
+
+    def _failed(self, failure: Failure) -> None:
+        assert failure.value is not None
+        self._refuse(failure.value)
+
+    def _refuse(self, error: BaseException) -> None:
+        if not self._closed:
+            self._log_failure(error)
+        reply = reply_to_failure(error, self._message_id, self._route.on_error)
+        self._finish(reply, answered=False)
+
+    def _log_failure(self, error: BaseException) -> None:
+        level = failure_of(error).level
+        if level is LogLevel.critical:
+            self.log.failure("message {id}", Failure(error), id=self._message_id)
+            return
+        said = one_line(getattr(error, "stderr", b""))
+        self._log(level, one_line(str(error)) + (f"; PHP says: {said}" if said else ""))
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("connection {connection_id}", failure, connection_id=self.connection_id)
         self._stop()
         self._peer.close(1011, "internal error")
 
-    def _log(self, level: LogLevel, message_id: str, text: str) -> None:
-        self.log.emit(level, "message {message_id}: {text}", message_id=message_id, text=text)
+    def _log(self, level: LogLevel, text: str) -> None:
+        self.log.emit(level, "message {id}: {text}", id=self._message_id, text=text)
 
-    def _finish(self, outcome: tuple[Reply, bool]) -> None:
+    def _finish(self, reply: Reply, *, answered: bool) -> None:
         """The message in flight is over: send what it came to, and take the next."""
-        reply, answered = outcome
         self._in_flight = False
         self._turn = None
         if self._closed:
@@ -216,8 +221,3 @@ class Conversation:
         self._route.tally.gone += len(self._queue)
         self._queue.clear()
         self._queued_size = 0
-
-
-def _error(failure: Failure) -> BaseException:
-    assert failure.value is not None
-    return failure.value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from wsgate import cgi
-from wsgate.fastcgi import ConnectionPool, encode_params
+from wsgate.fastcgi import ConnectionPool, encode_pair, encode_pairs_record, encode_params
 from wsgate.gateway.answer import OnError
 from wsgate.http1 import RequestHead
 
@@ -64,14 +65,11 @@ class Route:
         return encode_params(pairs)
 
     def message_params(self, payload: bytes, is_binary: bool, message_id: str) -> bytes:
-        """The PARAMS records that differ from message to message."""
-        return encode_params(
-            (
-                (b"CONTENT_TYPE", self.content_type(payload, is_binary).encode()),
-                (b"CONTENT_LENGTH", b"%d" % len(payload)),
-                (b"WSGATE_OPCODE", b"binary" if is_binary else b"text"),
-                (b"WSGATE_MESSAGE_ID", message_id.encode()),
-            )
+        """The PARAMS record that differs from message to message."""
+        return encode_pairs_record(
+            _kind_of_message(self.content_type(payload, is_binary), is_binary)
+            + encode_pair(b"CONTENT_LENGTH", b"%d" % len(payload))
+            + encode_pair(b"WSGATE_MESSAGE_ID", message_id.encode())
         )
 
     def content_type(self, payload: bytes, is_binary: bool) -> str:
@@ -87,3 +85,11 @@ class Route:
         if payload[:1] in (b"{", b"["):
             return "application/json"
         return "application/x-www-form-urlencoded"
+
+
+@cache
+def _kind_of_message(content_type: str, is_binary: bool) -> bytes:
+    """The pairs that are the same for every message of a kind; the kinds are few."""
+    return encode_pair(b"CONTENT_TYPE", content_type.encode()) + encode_pair(
+        b"WSGATE_OPCODE", b"binary" if is_binary else b"text"
+    )

@@ -50,6 +50,7 @@ class GatewayFactory(WebSocketServerFactory):
         # Autobahn keeps its pings and its close timeout in a timer of the global reactor; this one
         # has the same method and obeys the reactor that was passed in.
         self._batched_timer = self.timeouts
+        self.fast_limit = min(options.max_frame_size, options.max_message_size)
         self.census = Census(options.max_connections, options.max_connections_per_address)
         self.connections: set[GatewayProtocol] = set()
         self._all_gone: Deferred[None] | None = None

@@ -22,6 +22,7 @@ from wsgate.gateway import Conversation, Route
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
+from wsgate.websocket.fastlane import take_message
 from wsgate.websocket.frames import encode_message
 from wsgate.websocket.handshake import (
     HeadBuffer,
@@ -75,39 +76,38 @@ class GatewayProtocol(WebSocketServerProtocol):
     _conversation: Conversation | None = None
     _handshake_timeout: Timeout | None = None
     _send_timeout: Timeout | None = None
+    _close_timeout: Timeout | None = None
     _held: Callable[[], object] | None = None
     _reading_paused = False
     _consuming = False
-    _client: Client
+    _client: Client | None = None
+    _has_room = True
 
     # -- called by the transport
 
     def connectionMade(self) -> None:
         """A client connected."""
-        factory = self.factory
-        self._client = Client(
-            _address(self.transport.getPeer()),
-            _address(self.transport.getHost()),
-            ISSLTransport.providedBy(self.transport),
+        self._head = HeadBuffer(self.factory.options.max_header_bytes)
+        self._handshake_timeout = self.factory.timeouts.call_later(
+            self.factory.options.handshake_timeout, self._handshake_timed_out
         )
-        self._head = HeadBuffer(factory.options.max_header_bytes)
-        self._handshake_timeout = factory.timeouts.call_later(
-            factory.options.handshake_timeout, self._handshake_timed_out
-        )
-        factory.census.add(self._client.remote.host)
-        factory.connections.add(self)
+        self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came from the client."""
         if self._conversation is not None:
-            self._dataReceived(data)
+            if self._is_between_messages():
+                data = self._take_messages(data)
+            if data:
+                self._dataReceived(data)
         elif self._head is not None:
             self._receive_head(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
-        self.factory.census.remove(self._client.remote.host)
-        for timeout in (self._handshake_timeout, self._send_timeout):
+        if self._client is not None:
+            self.factory.census.remove(self._client.remote.host)
+        for timeout in (self._handshake_timeout, self._send_timeout, self._close_timeout):
             if timeout is not None:
                 timeout.cancel()
         self._head = None
@@ -121,6 +121,8 @@ class GatewayProtocol(WebSocketServerProtocol):
 
     def _receive_head(self, data: bytes) -> None:
         assert self._head is not None
+        if self._client is None:
+            self._identify()
         try:
             received = self._head.receive_data(data)
             if received is None:
@@ -133,6 +135,16 @@ class GatewayProtocol(WebSocketServerProtocol):
         except BadRequest as bad:
             self._refuse(bad.status, str(bad))
 
+    def _identify(self) -> None:
+        """Note who is at the other end; behind the PROXY protocol that is known only by now."""
+        self._client = Client(
+            _address(self.transport.getPeer()),
+            _address(self.transport.getHost()),
+            ISSLTransport.providedBy(self.transport),
+        )
+        self._has_room = self.factory.census.has_room_for(self._client.remote.host)
+        self.factory.census.add(self._client.remote.host)
+
     def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
         if not wants_websocket(head):
             self._answer_plain_request(head, path)
@@ -142,15 +154,12 @@ class GatewayProtocol(WebSocketServerProtocol):
             raise Refused(404, "No WebSocket is served at this path")
         check_upgrade(head)
         check_origin(head, route.origins)
-        # This connection itself is counted already.
-        self.factory.census.remove(self._client.remote.host)
-        has_room = self.factory.census.has_room_for(self._client.remote.host)
-        self.factory.census.add(self._client.remote.host)
-        if not has_room:
+        if not self._has_room:
             raise Refused(503, "Too many connections", (("Retry-After", "5"),))
         self._accept(route, Upgrade(head, choose_subprotocol(head, route.subprotocols)), rest)
 
     def _accept(self, route: Route, upgrade: Upgrade, rest: bytes) -> None:
+        assert self._client is not None
         connection_id = secrets.token_hex(16)
         try:
             params = route.encoded_params(
@@ -200,7 +209,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         _log.info(
             "{status} to {host}: {reason}",
             status=status,
-            host=self._client.remote.host,
+            host=self._host,
             reason=reason,
         )
         text = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -231,7 +240,36 @@ class GatewayProtocol(WebSocketServerProtocol):
             self._handshake_timeout.cancel()
             self._handshake_timeout = None
 
-    # -- open: from Autobahn's parser to whole messages
+    # -- open: from bytes to whole messages, by the fast lane or by Autobahn's parser
+
+    def _is_between_messages(self) -> bool:
+        """Whether a chunk may begin with a message that Autobahn need not see."""
+        return (
+            not self.data
+            and self.state == self.STATE_OPEN
+            and self.current_frame is None
+            and not self.inside_message
+            and not self.failedByMe
+            and not self._reading_paused
+            and self._held is None
+            # Any message counts as a sign of life; Autobahn's parser notes that.
+            and self.autoPingTimeoutCall is None
+        )
+
+    def _take_messages(self, data: bytes) -> bytes:
+        """Deliver the messages that `data` begins with; give what is left for Autobahn."""
+        start = 0
+        end = len(data)
+        limit = self.factory.fast_limit
+        while start < end:
+            taken = take_message(data, start, limit)
+            if taken is None:
+                break
+            payload, is_binary, start = taken
+            self._conversation.message_received(payload, is_binary)  # type: ignore[union-attr]  # set while open
+            if self._reading_paused or self.state != self.STATE_OPEN:
+                break
+        return data[start:] if start else data
 
     def consumeData(self) -> None:
         """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
@@ -323,9 +361,21 @@ class GatewayProtocol(WebSocketServerProtocol):
         _log.info(
             "connection {id} from {host} " + text,
             id=conversation.connection_id if conversation is not None else "-",
-            host=self._client.remote.host,
+            host=self._host,
             **values,
         )
+
+    @property
+    def _host(self) -> str:
+        return self._client.remote.host if self._client is not None else "-"
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """Autobahn ends the connection. Over TLS a graceful end waits for the client's answer."""
+        super()._closeConnection(abort)
+        if not abort:
+            self._close_timeout = self.factory.timeouts.call_later(
+                self.factory.options.close_timeout, self.transport.abortConnection
+            )
 
     # -- the conversation's peer
 

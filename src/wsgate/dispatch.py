@@ -1,0 +1,37 @@
+"""An epoll reactor that calls its descriptors directly.
+
+Twisted wraps each event in a log context of its own, for five Python calls and two dictionaries,
+so that lines of its old logging system carry the name of a connection. wsgate's log lines name the
+connection themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.python import log
+
+
+def call_directly(reactor: Any) -> None:
+    """Replace the polling of `reactor`, if it is Twisted's epoll reactor; else do nothing.
+
+    Everything but the log context stays: an exception is logged and costs nobody else's event.
+    """
+    if type(reactor) is not EPollReactor:
+        return
+    poll = reactor._poller.poll
+    selectables = reactor._selectables
+    read_or_write = reactor._doReadOrWrite
+
+    def do_poll(timeout: float | None) -> None:
+        for fd, event in poll(-1 if timeout is None else timeout, len(selectables)):
+            selectable = selectables.get(fd)
+            if selectable is None:
+                continue
+            try:
+                read_or_write(selectable, fd, event)
+            except Exception:
+                log.err()
+
+    setattr(reactor, "doIteration", do_poll)  # noqa: B010 - mypy: one may not assign to a method

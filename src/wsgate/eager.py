@@ -1,0 +1,81 @@
+"""Transports that try to write at once.
+
+Twisted's transports only buffer in `write`: they ask the reactor for a turn, send in it, and tell
+the reactor that they are done; two `epoll_ctl` calls and a turn for each answer, though the socket
+of a client nearly always has room. These send first, and do all that only for what is left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import main, tcp, unix
+from twisted.internet.interfaces import IListeningPort
+
+if TYPE_CHECKING:
+    _Base = tcp.Server
+else:
+    _Base = object
+
+READ_SIZE = 64 * 1024
+"""Bytes taken from a socket at a time; `bufferSize` is left to mean what may wait unsent."""
+
+
+class EagerWriting(_Base):
+    """Mixed in before a server transport of Twisted's; everything but the first try is Twisted's.
+
+    A write that fails is left to Twisted as well, which finds the same error in its next turn: so
+    `connectionLost` never comes from within `write`.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now if nothing waits before it; buffer what the socket does not take."""
+        if self.connected and not (
+            self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS
+        ):
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send the pieces in one write."""
+        self.write(b"".join(iovec))
+
+    def doRead(self) -> Any:
+        """Take what came, at most `READ_SIZE` bytes. File descriptors are not received."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+
+class EagerTCPServer(EagerWriting, tcp.Server):
+    """The transport of a connection accepted on a TCP port."""
+
+
+class EagerUNIXServer(EagerWriting, unix.Server):
+    """The transport of a connection accepted on a UNIX socket."""
+
+
+def write_eagerly(port: IListeningPort) -> None:
+    """Let the connections that `port` accepts from now on write at once.
+
+    TLS and other wrappers sit on top unchanged. A port of any other kind than Twisted's TCP and
+    UNIX ports is left as it is.
+    """
+    if type(port) is tcp.Port:
+        port.transport = EagerTCPServer
+    elif type(port) is unix.Port:
+        port.transport = EagerUNIXServer
