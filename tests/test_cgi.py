@@ -15,6 +15,7 @@ from wsgate.cgi import (
     header_params,
     is_binary_type,
     parse_response,
+    script_params,
     server_name,
 )
 from wsgate.http1 import RequestHead
@@ -28,7 +29,8 @@ def request(*headers: tuple[bytes, bytes], target: bytes = b"/chat?a=1&b=%20") -
 
 
 def test_the_variables_are_those_of_the_contract():
-    assert dict(connection_params(request((b"cookie", b"a=b")), CLIENT, SCRIPT)) == {
+    params = script_params(SCRIPT) + connection_params(request((b"cookie", b"a=b")), CLIENT)
+    assert dict(params) == {
         b"SCRIPT_FILENAME": b"/srv/app/public/ws.php",
         b"SCRIPT_NAME": b"/ws.php",
         b"DOCUMENT_ROOT": b"/srv/app/public",
@@ -52,7 +54,7 @@ def test_the_variables_are_those_of_the_contract():
 
 
 def test_https_is_absent_without_tls():
-    params = dict(connection_params(request(), CLIENT._replace(secure=False), SCRIPT))
+    params = dict(connection_params(request(), CLIENT._replace(secure=False)))
     assert b"HTTPS" not in params
     assert params[b"REQUEST_SCHEME"] == b"http"
 
@@ -82,7 +84,8 @@ def test_dangerous_names_are_left_out(name):
 
 
 SAFE_NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_!#$%&'*+.^`|~", min_size=1)
-OWN = {name for name, _ in connection_params(request(), CLIENT, SCRIPT)} - {b"HTTP_HOST"}
+OWN = {name for name, _ in script_params(SCRIPT) + connection_params(request(), CLIENT)}
+OWN -= {b"HTTP_HOST"}
 
 
 @given(st.lists(st.tuples(SAFE_NAME.map(str.encode), st.binary()), max_size=20))

@@ -43,32 +43,38 @@ class Client(NamedTuple):
     secure: bool
 
 
-def connection_params(head: RequestHead, client: Client, script: Script) -> Pairs:
-    """The variables that are the same for every request of one connection.
-
-    Everything of the contract's table but the request's method, body and `WSGATE_*`. Order is
-    fixed; no name occurs twice (RFC 3875 §4.1 and nginx's `fastcgi_params`).
-    """
-    _, _, query = head.target.partition(b"?")
+def script_params(script: Script) -> Pairs:
+    """The variables that are the same for every request to a script."""
     return [
         (b"SCRIPT_FILENAME", script.filename.encode()),
         (b"SCRIPT_NAME", script.name.encode()),
         (b"DOCUMENT_ROOT", script.document_root.encode()),
         (b"DOCUMENT_URI", script.name.encode()),
+        (b"GATEWAY_INTERFACE", b"CGI/1.1"),
+        (b"SERVER_SOFTWARE", b"wsgate/" + __version__.encode()),
+        # PHP built with force-cgi-redirect refuses to run without it.
+        (b"REDIRECT_STATUS", b"200"),
+    ]
+
+
+def connection_params(head: RequestHead, client: Client) -> Pairs:
+    """The variables that are the same for every request of one connection.
+
+    With `script_params` that is the contract's table but for the request's method and body and
+    `WSGATE_*`; no name occurs twice (RFC 3875 §4.1 and nginx's `fastcgi_params`).
+    """
+    _, _, query = head.target.partition(b"?")
+    return [
         (b"REQUEST_URI", head.target),
         (b"QUERY_STRING", query),
         (b"SERVER_PROTOCOL", head.version),
         (b"REQUEST_SCHEME", b"https" if client.secure else b"http"),
         *([(b"HTTPS", b"on")] if client.secure else []),
-        (b"GATEWAY_INTERFACE", b"CGI/1.1"),
-        (b"SERVER_SOFTWARE", b"wsgate/" + __version__.encode()),
         (b"REMOTE_ADDR", client.remote.host.encode()),
         (b"REMOTE_PORT", client.remote.port.encode()),
         (b"SERVER_ADDR", client.server.host.encode()),
         (b"SERVER_PORT", client.server.port.encode()),
         (b"SERVER_NAME", server_name(head)),
-        # PHP built with force-cgi-redirect refuses to run without it.
-        (b"REDIRECT_STATUS", b"200"),
         *header_params(head.headers),
     ]
 

@@ -10,6 +10,7 @@ from tests.websocket.test_protocol import BINARY, CLOSE, PING, TEXT, Gateway, fr
 from wsgate.gateway import QueueLimits
 from wsgate.websocket.fastlane import take_message, unmasked
 from wsgate.websocket.protocol import GatewayProtocol
+from wsgate.websocket.template import open_protocol
 
 
 @given(st.binary(min_size=4, max_size=4), st.binary(max_size=3000))
@@ -68,7 +69,7 @@ def outcome(chunks, *, fast):
         max_message_size=3000, max_frame_size=2000, max_fragments=4, queue=QueueLimits(3, 4000)
     )
     if not fast:
-        gateway.factory.protocol = SlowLaneProtocol
+        gateway.factory.protocol = open_protocol(SlowLaneProtocol, gateway.factory)
         gateway.connect()
     gateway.open()
     for number, chunk in enumerate(chunks):

@@ -11,6 +11,7 @@ from wsgate.websocket.handshake import (
     HeadBuffer,
     Refused,
     Upgrade,
+    accept_response,
     autobahn_head,
     check_origin,
     check_request,
@@ -229,7 +230,7 @@ def test_autobahn_sees_checked_values_only():
     evil = head(
         target=b"/x?y", cookie=b"a\x85Sec-WebSocket-Protocol: evil", origin=b"http://example.com"
     )
-    made = autobahn_head(Upgrade(evil, "v1"), compression=False)
+    made = autobahn_head(Upgrade(evil, "v1"))
     assert dict(parse_request_head(made, max_lines=9).headers) == {
         b"host": b"wsgate",
         b"upgrade": b"websocket",
@@ -240,9 +241,15 @@ def test_autobahn_sees_checked_values_only():
     }
 
 
-def test_extensions_are_passed_on_only_with_compression_and_only_if_clean():
+def test_extensions_are_passed_on_only_if_clean():
     offer = head(sec_websocket_extensions=b"permessage-deflate; client_max_window_bits")
-    assert b"Extensions" not in autobahn_head(Upgrade(offer, None), compression=False)
-    assert b"client_max_window_bits" in autobahn_head(Upgrade(offer, None), compression=True)
+    assert b"client_max_window_bits" in autobahn_head(Upgrade(offer, None))
     dirty = head(sec_websocket_extensions=b"x\x85Host: evil")
-    assert b"Extensions" not in autobahn_head(Upgrade(dirty, None), compression=True)
+    assert b"Extensions" not in autobahn_head(Upgrade(dirty, None))
+
+
+def test_the_accept_is_the_rfcs_example():
+    answer = accept_response(Upgrade(head(), "v1"))
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert b"\r\nSec-WebSocket-Protocol: v1\r\n" in answer

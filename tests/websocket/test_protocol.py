@@ -466,3 +466,14 @@ def test_a_deflate_bomb_is_1009_and_never_reaches_php():
     gateway.receive(bytes(sent))
     assert close_frame(gateway)[0] == 1009
     assert gateway.pool.requests == []
+
+
+def test_an_extension_that_autobahn_refuses_is_400():
+    gateway = Gateway(compression=True)
+    gateway.receive(
+        HANDSHAKE % b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99\r\n"
+    )
+    assert gateway.sent().startswith(b"HTTP/1.1 400")
+    assert gateway.transport.disconnecting
+    gateway.lose()
+    assert gateway.factory.census.total == 0

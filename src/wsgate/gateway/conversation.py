@@ -41,6 +41,10 @@ class QueueLimits(NamedTuple):
     size: int = 1024 * 1024
 
 
+# An empty deque takes 700 bytes, and most connections never have two messages at a time.
+_NO_QUEUE: deque[tuple[bytes, bool]] = deque(maxlen=0)
+
+
 class Conversation:
     """The order and the limits of one connection's messages.
 
@@ -78,7 +82,7 @@ class Conversation:
         self._params = params
         self._peer = peer
         self._limits = limits
-        self._queue: deque[tuple[bytes, bool]] = deque()
+        self._queue = _NO_QUEUE
         self._queued_size = 0
         self._number = 0
         self._in_flight = False
@@ -120,6 +124,8 @@ class Conversation:
             self._turn.cancel()
 
     def _enqueue(self, payload: bytes, is_binary: bool) -> None:
+        if self._queue is _NO_QUEUE:
+            self._queue = deque()
         self._queue.append((payload, is_binary))
         self._queued_size += len(payload)
         if not self._reading_paused and self._is_full():
@@ -131,9 +137,16 @@ class Conversation:
 
     def _ask(self, payload: bytes, is_binary: bool) -> None:
         self._number += 1
-        params = self._route.message_params(payload, is_binary, self._message_id)
+        route = self._route
+        params = b"".join(
+            (
+                route.params,
+                self._params,
+                route.message_params(payload, is_binary, self._message_id),
+            )
+        )
         self._in_flight = True
-        turn = self._turn = self._route.pool.request(Request(self._params + params, payload))
+        turn = self._turn = route.pool.request(Request(params, payload))
         turn.addCallbacks(self._answered, self._failed).addErrback(self._broken)
 
     @property
@@ -206,6 +219,8 @@ class Conversation:
         while self._queue and not (self._closed or self._in_flight or self._output_paused):
             payload, is_binary = self._queue.popleft()
             self._queued_size -= len(payload)
+            if not self._queue:
+                self._queue = _NO_QUEUE
             self._ask(payload, is_binary)
         self._asking = False
         if self._closed:
@@ -219,5 +234,5 @@ class Conversation:
     def _stop(self) -> None:
         self._closed = True
         self._route.tally.gone += len(self._queue)
-        self._queue.clear()
+        self._queue = _NO_QUEUE
         self._queued_size = 0

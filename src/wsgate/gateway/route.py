@@ -45,21 +45,28 @@ class Route:
     text_content_type: str | None = None
     binary_content_type: str | None = None
     tally: Tally = field(default_factory=Tally)
+    params: bytes = field(init=False)
+    """The PARAMS records that every request of the route begins with."""
 
-    def encoded_params(
+    def __post_init__(self) -> None:
+        self.params = encode_params(
+            [
+                *cgi.script_params(self.script),
+                (b"REQUEST_METHOD", b"POST"),
+                (b"WSGATE_EVENT", b"message"),
+            ]
+        )
+
+    def connection_params(
         self, head: RequestHead, client: cgi.Client, connection_id: str, subprotocol: str | None
     ) -> bytes:
-        """The PARAMS records that every message of a connection begins with.
+        """The PARAMS records that every request of a connection goes on with.
 
         Raises:
             ValueError: a variable is too long for a record (64 KiB).
         """
-        pairs = cgi.connection_params(head, client, self.script)
-        pairs += [
-            (b"REQUEST_METHOD", b"POST"),
-            (b"WSGATE_EVENT", b"message"),
-            (b"WSGATE_CONNECTION_ID", connection_id.encode()),
-        ]
+        pairs = cgi.connection_params(head, client)
+        pairs.append((b"WSGATE_CONNECTION_ID", connection_id.encode()))
         if subprotocol is not None:
             pairs.append((b"WSGATE_SUBPROTOCOL", subprotocol.encode()))
         return encode_params(pairs)

@@ -15,6 +15,7 @@ from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
+from wsgate.websocket.template import open_protocol
 
 
 class Page(NamedTuple):
@@ -57,6 +58,7 @@ class GatewayFactory(WebSocketServerFactory):
         self._routes = {route.path: route for route in routes}
         self._pages = {page.path: page for page in pages}
         self._set_autobahn_options(options)
+        self.protocol = open_protocol(self.protocol, self)
 
     def _set_autobahn_options(self, options: WebSocketOptions) -> None:
         self.setProtocolOptions(
@@ -81,9 +83,7 @@ class GatewayFactory(WebSocketServerFactory):
 
     def buildProtocol(self, addr: IAddress) -> GatewayProtocol:
         """A protocol for one more connection."""
-        protocol = self.protocol()
-        protocol.factory = self
-        return protocol
+        return self.protocol()
 
     def route_for(self, path: str) -> Route | None:
         """The route of exactly this path, else the route of every path, else None."""

@@ -3,13 +3,15 @@
 Autobahn's own header parser splits lines at bytes that are no line end in HTTP, has no size limit,
 and starts anew on every byte that arrives while a decision is pending. So the request's head is
 read by `wsgate.http1`, checked here, and Autobahn gets a head made from nothing but the few checked
-values it needs.
+values it needs; where no extension is to be negotiated, none at all.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection, Sequence
+from hashlib import sha1
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -184,11 +186,30 @@ class Upgrade(NamedTuple):
 _EXTENSIONS = re.compile(rb"[A-Za-z0-9_\-;=,\" \t]*")
 
 
-def autobahn_head(upgrade: Upgrade, *, compression: bool) -> bytes:
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def accept_response(upgrade: Upgrade) -> bytes:
+    """The 101 of a handshake without extensions, RFC 6455 §4.2.2."""
+    key = upgrade.head.value(b"sec-websocket-key") or b""
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: WebSocket",
+        b"Connection: Upgrade",
+    ]
+    if upgrade.subprotocol is not None:
+        lines.append(b"Sec-WebSocket-Protocol: " + upgrade.subprotocol.encode("latin-1"))
+    # SHA-1 is what the RFC asks for; nothing secret depends on it.
+    accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+    lines.append(b"Sec-WebSocket-Accept: " + accept)
+    return b"\r\n".join(lines) + HEAD_END
+
+
+def autobahn_head(upgrade: Upgrade) -> bytes:
     """The head that Autobahn gets instead of the client's: checked and fixed values only.
 
-    The extensions are passed on only when compression is on; anything malformed in them is left
-    out, which means no extension (RFC 6455 §9.1).
+    Extensions are passed on, unless anything in them is malformed, which means no extension
+    (RFC 6455 §9.1).
     """
     key = upgrade.head.value(b"sec-websocket-key") or b""
     lines = [
@@ -202,6 +223,6 @@ def autobahn_head(upgrade: Upgrade, *, compression: bool) -> bytes:
     if upgrade.subprotocol is not None:
         lines.append(b"Sec-WebSocket-Protocol: " + upgrade.subprotocol.encode("latin-1"))
     extensions = b", ".join(upgrade.head.values(b"sec-websocket-extensions"))
-    if compression and extensions and _EXTENSIONS.fullmatch(extensions):
+    if extensions and _EXTENSIONS.fullmatch(extensions):
         lines.append(b"Sec-WebSocket-Extensions: " + extensions)
     return b"\r\n".join(lines) + HEAD_END

@@ -1,43 +1,26 @@
-"""One connection: the guarded handshake, then Autobahn, then whole messages to a conversation."""
+"""The open part of a connection's life: Autobahn, then whole messages to a conversation."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.util import encode_truncate
-from twisted.internet.address import IPv4Address as IPv4SocketAddress
-from twisted.internet.address import IPv6Address as IPv6SocketAddress
-from twisted.internet.interfaces import ISSLTransport
+from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsgate.cgi import UNIX, Address, Client
+from wsgate.cgi import Client
 from wsgate.gateway import Conversation, Route
-from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
 from wsgate.websocket.fastlane import take_message
 from wsgate.websocket.frames import encode_message
-from wsgate.websocket.handshake import (
-    HeadBuffer,
-    Refused,
-    Upgrade,
-    autobahn_head,
-    check_origin,
-    check_request,
-    check_upgrade,
-    choose_subprotocol,
-    wants_websocket,
-)
-
-if TYPE_CHECKING:
-    from wsgate.websocket.factory import GatewayFactory
+from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
+from wsgate.websocket.opening import OpeningProtocol
 
 _POLICY_VIOLATION = 1008
 _TEXT, _BINARY = 1, 2
@@ -55,11 +38,9 @@ class _Silence:
     info = warn = error = critical = failure = trace = debug
 
 
-class GatewayProtocol(WebSocketServerProtocol):
-    """The life of a connection:
+class GatewayProtocol(OpeningProtocol):
+    """The life of a connection after its handshake:
 
-    - *opening*: `_head` collects the request. A plain request gets a page or 426 and the end; a
-      refused handshake its status and the end. Autobahn has not begun.
     - *open*: Autobahn reads the bytes; whole messages go to `_conversation`.
     - *holding*: the client's close, or a violation of the protocol, came while answers are due.
       `_held` waits until the conversation is idle, so that what was asked before is answered.
@@ -68,30 +49,20 @@ class GatewayProtocol(WebSocketServerProtocol):
     It is the `Peer` of its conversation and the streaming producer of its transport.
     """
 
-    factory: GatewayFactory
     log = _Silence()
 
-    _head: HeadBuffer | None = None
-    _upgrade: Upgrade | None = None
+    def __init__(self) -> None:
+        """Leave Autobahn's attributes to the class that `template` makes."""
+
+    _subprotocol: str | None = None
     _conversation: Conversation | None = None
-    _handshake_timeout: Timeout | None = None
     _send_timeout: Timeout | None = None
     _close_timeout: Timeout | None = None
     _held: Callable[[], object] | None = None
     _reading_paused = False
     _consuming = False
-    _client: Client | None = None
-    _has_room = True
 
     # -- called by the transport
-
-    def connectionMade(self) -> None:
-        """A client connected."""
-        self._head = HeadBuffer(self.factory.options.max_header_bytes)
-        self._handshake_timeout = self.factory.timeouts.call_later(
-            self.factory.options.handshake_timeout, self._handshake_timed_out
-        )
-        self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came from the client."""
@@ -105,82 +76,59 @@ class GatewayProtocol(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
-        if self._client is not None:
-            self.factory.census.remove(self._client.remote.host)
-        for timeout in (self._handshake_timeout, self._send_timeout, self._close_timeout):
+        super().connectionLost(reason)
+        for timeout in (self._send_timeout, self._close_timeout):
             if timeout is not None:
                 timeout.cancel()
-        self._head = None
         self._held = None
         if self._conversation is not None:
             self._conversation.connection_lost()
-            super().connectionLost(reason)
-        self.factory.forget(self)
+            self._connectionLost(reason)
 
     # -- opening
 
-    def _receive_head(self, data: bytes) -> None:
-        assert self._head is not None
-        if self._client is None:
-            self._identify()
-        try:
-            received = self._head.receive_data(data)
-            if received is None:
-                return
-            self._head = None
-            head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
-            self._decide(head, check_request(head), received[1])
-        except Refused as refused:
-            self._refuse(refused.status, str(refused), refused.headers)
-        except BadRequest as bad:
-            self._refuse(bad.status, str(bad))
-
-    def _identify(self) -> None:
-        """Note who is at the other end; behind the PROXY protocol that is known only by now."""
-        self._client = Client(
-            _address(self.transport.getPeer()),
-            _address(self.transport.getHost()),
-            ISSLTransport.providedBy(self.transport),
-        )
-        self._has_room = self.factory.census.has_room_for(self._client.remote.host)
-        self.factory.census.add(self._client.remote.host)
-
-    def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
-        if not wants_websocket(head):
-            self._answer_plain_request(head, path)
-            return
-        route = self.factory.route_for(path)
-        if route is None:
-            raise Refused(404, "No WebSocket is served at this path")
-        check_upgrade(head)
-        check_origin(head, route.origins)
-        if not self._has_room:
-            raise Refused(503, "Too many connections", (("Retry-After", "5"),))
-        self._accept(route, Upgrade(head, choose_subprotocol(head, route.subprotocols)), rest)
-
-    def _accept(self, route: Route, upgrade: Upgrade, rest: bytes) -> None:
-        assert self._client is not None
+    def accept(self, route: Route, upgrade: Upgrade, client: Client, rest: bytes) -> None:
+        """Begin the conversation and answer 101."""
         connection_id = secrets.token_hex(16)
         try:
-            params = route.encoded_params(
-                upgrade.head, self._client, connection_id, upgrade.subprotocol
+            params = route.connection_params(
+                upgrade.head, client, connection_id, upgrade.subprotocol
             )
         except ValueError:
             raise Refused(431, "Request header too large") from None
-        self._cancel_handshake_timeout()
-        self._upgrade = upgrade
+        if self.factory.options.compression:
+            self._open_by_autobahn(upgrade)
+        else:
+            self._open_as_template(upgrade)
         self._conversation = Conversation(
             connection_id, route, params, self, self.factory.options.queue
         )
-        super().connectionMade()
-        head = autobahn_head(upgrade, compression=self.factory.options.compression)
-        self._dataReceived(head + rest)
+        if rest:
+            self.dataReceived(rest)
+
+    def _open_by_autobahn(self, upgrade: Upgrade) -> None:
+        """Let Autobahn answer, because it has to negotiate an extension."""
+        self._subprotocol = upgrade.subprotocol
+        WebSocketProtocol.__init__(self)
+        super(OpeningProtocol, self).connectionMade()
+        self._dataReceived(autobahn_head(upgrade))
+        if self.state != self.STATE_OPEN:
+            raise Refused(400, "Malformed WebSocket handshake")
+
+    def _open_as_template(self, upgrade: Upgrade) -> None:
+        """Answer as Autobahn would; its state after that is in the class (`template`)."""
+        factory = self.factory
+        factory.countConnections += 1
+        self.transport.write(accept_response(upgrade))
+        if factory.options.ping_interval:
+            self.autoPingPendingCall = factory.timeouts.call_later(
+                factory.options.ping_interval, self._sendAutoPing
+            )
+        self.onOpen()
 
     def onConnect(self, request: object) -> str | None:
         """Autobahn asks which subprotocol is accepted; everything else was decided before."""
-        assert self._upgrade is not None
-        subprotocol, self._upgrade = self._upgrade.subprotocol, None
-        return subprotocol
+        return self._subprotocol
 
     def onOpen(self) -> None:
         """The 101 was written."""
@@ -189,56 +137,7 @@ class GatewayProtocol(WebSocketServerProtocol):
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
         """Autobahn found a fault that the guard let pass; its text may hold the client's bytes."""
-        _log.warn("handshake refused: {reason}", reason=one_line(reason))
-        self._refuse(400, "Malformed WebSocket handshake")
-
-    def _answer_plain_request(self, head: RequestHead, path: str) -> None:
-        page = self.factory.page_for(path)
-        if page is None:
-            if self.factory.route_for(path) is None:
-                raise Refused(404, "There is nothing at this path")
-            raise Refused(
-                426,
-                "This is a WebSocket: connect with ws:// or wss:// (in a browser: new WebSocket)",
-                (("Upgrade", "websocket"),),
-            )
-        self._respond(200, page.headers, page.body, head.method)
-
-    def _refuse(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        self._head = None
-        _log.info(
-            "{status} to {host}: {reason}",
-            status=status,
-            host=self._host,
-            reason=reason,
-        )
-        text = (("Content-Type", "text/plain; charset=utf-8"),)
-        self._respond(status, headers + text, f"{reason}\n".encode())
-
-    def _respond(
-        self,
-        status: int,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes,
-        method: bytes = b"GET",
-    ) -> None:
-        answer = response(status, headers, body)
-        if method == b"HEAD":
-            answer = answer[: len(answer) - len(body)]
-        self.transport.write(answer)
-        # The handshake's timeout stays: it ends the connection of a client that never reads.
-        self.transport.loseConnection()
-
-    def _handshake_timed_out(self) -> None:
-        self._handshake_timeout = None
-        if self._head is not None:
-            self._refuse(408, "The request did not come in time")
-        self.transport.abortConnection()
-
-    def _cancel_handshake_timeout(self) -> None:
-        if self._handshake_timeout is not None:
-            self._handshake_timeout.cancel()
-            self._handshake_timeout = None
+        _log.warn("Autobahn refuses a handshake: {reason}", reason=one_line(reason))
 
     # -- open: from bytes to whole messages, by the fast lane or by Autobahn's parser
 
@@ -365,10 +264,6 @@ class GatewayProtocol(WebSocketServerProtocol):
             **values,
         )
 
-    @property
-    def _host(self) -> str:
-        return self._client.remote.host if self._client is not None else "-"
-
     def _closeConnection(self, abort: bool = False) -> None:
         """Autobahn ends the connection. Over TLS a graceful end waits for the client's answer."""
         super()._closeConnection(abort)
@@ -475,17 +370,6 @@ class GatewayProtocol(WebSocketServerProtocol):
             self._send_timeout = self.factory.timeouts.call_later(
                 self.factory.options.send_timeout, self._check_progress, now
             )
-
-
-def _address(address: object) -> Address:
-    if isinstance(address, IPv4SocketAddress):
-        return Address(address.host, str(address.port))
-    if isinstance(address, IPv6SocketAddress):
-        ip = ip_address(address.host.partition("%")[0])
-        # A socket for IPv6 and IPv4 shows IPv4 clients as ::ffff:192.0.2.1.
-        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-        return Address(str(mapped or ip), str(address.port))
-    return UNIX
 
 
 def _socket_of(transport: Any) -> Any:

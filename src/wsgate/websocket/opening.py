@@ -1,0 +1,174 @@
+"""The first part of a connection's life: the guarded handshake, or plain HTTP and the end."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from twisted.internet.address import IPv4Address as IPv4SocketAddress
+from twisted.internet.address import IPv6Address as IPv6SocketAddress
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsgate.cgi import UNIX, Address, Client
+from wsgate.gateway import Route
+from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
+from wsgate.timeouts import Timeout
+from wsgate.websocket.handshake import (
+    HeadBuffer,
+    Refused,
+    Upgrade,
+    check_origin,
+    check_request,
+    check_upgrade,
+    choose_subprotocol,
+    wants_websocket,
+)
+
+if TYPE_CHECKING:
+    from wsgate.websocket.factory import GatewayFactory
+
+_log = Logger(namespace="wsgate")
+
+
+class OpeningProtocol(WebSocketServerProtocol):
+    """Collects and judges the request; Autobahn has not begun.
+
+    A plain request gets a page or 426 and the end, a refused handshake its status and the end. An
+    accepted one goes to `accept`, which the subclass has.
+    """
+
+    factory: GatewayFactory
+
+    _head: HeadBuffer | None = None
+    _handshake_timeout: Timeout | None = None
+    _host = ""
+    """The client's address, once it is known and counted."""
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        factory = self.factory
+        self._head = HeadBuffer(factory.options.max_header_bytes)
+        self._handshake_timeout = factory.timeouts.call_later(
+            factory.options.handshake_timeout, self._handshake_timed_out
+        )
+        factory.connections.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, by whichever end."""
+        if self._host:
+            self.factory.census.remove(self._host)
+        self._cancel_handshake_timeout()
+        self._head = None
+        self.factory.forget(self)
+
+    def accept(self, route: Route, upgrade: Upgrade, client: Client, rest: bytes) -> None:
+        """The handshake is good; `rest` are bytes that came after it.
+
+        Raises:
+            Refused: it cannot be accepted after all.
+        """
+        raise NotImplementedError
+
+    def _receive_head(self, data: bytes) -> None:
+        assert self._head is not None
+        try:
+            received = self._head.receive_data(data)
+            if received is None:
+                return
+            self._head = None
+            head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
+            self._decide(head, check_request(head), received[1])
+        except Refused as refused:
+            self._refuse(refused.status, str(refused), refused.headers)
+        except BadRequest as bad:
+            self._refuse(bad.status, str(bad))
+
+    def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
+        if not wants_websocket(head):
+            self._answer_plain_request(head, path)
+            return
+        route = self.factory.route_for(path)
+        if route is None:
+            raise Refused(404, "No WebSocket is served at this path")
+        check_upgrade(head)
+        check_origin(head, route.origins)
+        subprotocol = choose_subprotocol(head, route.subprotocols)
+        self.accept(route, Upgrade(head, subprotocol), self._identify(), rest)
+        self._cancel_handshake_timeout()
+
+    def _identify(self) -> Client:
+        """Note who is at the other end; behind the PROXY protocol that is known only by now."""
+        client = Client(
+            _address(self.transport.getPeer()),
+            _address(self.transport.getHost()),
+            ISSLTransport.providedBy(self.transport),
+        )
+        census = self.factory.census
+        if not census.has_room_for(client.remote.host):
+            raise Refused(503, "Too many connections", (("Retry-After", "5"),))
+        self._host = client.remote.host
+        census.add(self._host)
+        return client
+
+    def _answer_plain_request(self, head: RequestHead, path: str) -> None:
+        page = self.factory.page_for(path)
+        if page is None:
+            if self.factory.route_for(path) is None:
+                raise Refused(404, "There is nothing at this path")
+            raise Refused(
+                426,
+                "This is a WebSocket: connect with ws:// or wss:// (in a browser: new WebSocket)",
+                (("Upgrade", "websocket"),),
+            )
+        self._respond(200, page.headers, page.body, head.method)
+
+    def _refuse(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self._head = None
+        _log.info(
+            "{status} to {host}: {reason}",
+            status=status,
+            host=_address(self.transport.getPeer()).host,
+            reason=reason,
+        )
+        text = (("Content-Type", "text/plain; charset=utf-8"),)
+        self._respond(status, headers + text, f"{reason}\n".encode())
+
+    def _respond(
+        self,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        method: bytes = b"GET",
+    ) -> None:
+        answer = response(status, headers, body)
+        if method == b"HEAD":
+            answer = answer[: len(answer) - len(body)]
+        self.transport.write(answer)
+        # The handshake's timeout stays: it ends the connection of a client that never reads.
+        self.transport.loseConnection()
+
+    def _handshake_timed_out(self) -> None:
+        self._handshake_timeout = None
+        if self._head is not None:
+            self._refuse(408, "The request did not come in time")
+        self.transport.abortConnection()
+
+    def _cancel_handshake_timeout(self) -> None:
+        if self._handshake_timeout is not None:
+            self._handshake_timeout.cancel()
+            self._handshake_timeout = None
+
+
+def _address(address: object) -> Address:
+    if isinstance(address, IPv4SocketAddress):
+        return Address(address.host, str(address.port))
+    if isinstance(address, IPv6SocketAddress):
+        ip = ip_address(address.host.partition("%")[0])
+        # A socket for IPv6 and IPv4 shows IPv4 clients as ::ffff:192.0.2.1.
+        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+        return Address(str(mapped or ip), str(address.port))
+    return UNIX
