@@ -21,6 +21,9 @@ else:
 READ_SIZE = 64 * 1024
 """Bytes taken from a socket at a time; `bufferSize` is left to mean what may wait unsent."""
 
+LARGE_READ_SIZE = 512 * 1024
+"""The same after a read that found as much as it asked for: a long message is coming in."""
+
 
 class EagerWriting(_Base):
     """Mixed in before a server transport of Twisted's; everything but the first try is Twisted's.
@@ -28,6 +31,9 @@ class EagerWriting(_Base):
     A write that fails is left to Twisted as well, which finds the same error in its next turn: so
     `connectionLost` never comes from within `write`.
     """
+
+    SEND_LIMIT = 1024 * 1024
+    _read_size = READ_SIZE
 
     def write(self, data: bytes) -> None:
         """Send `data` now if nothing waits before it; buffer what the socket does not take."""
@@ -48,15 +54,19 @@ class EagerWriting(_Base):
         self.write(b"".join(iovec))
 
     def doRead(self) -> Any:
-        """Take what came, at most `READ_SIZE` bytes. File descriptors are not received."""
+        """Take what came, at most `LARGE_READ_SIZE` bytes. File descriptors are not received."""
         try:
-            data = self.socket.recv(READ_SIZE)
+            data = self.socket.recv(self._read_size)
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
         if not data:
             return main.CONNECTION_DONE
+        if len(data) == READ_SIZE:
+            self._read_size = LARGE_READ_SIZE
+        elif len(data) < READ_SIZE and self._read_size != READ_SIZE:
+            del self._read_size
         self.protocol.dataReceived(data)
         return None
 

@@ -63,10 +63,10 @@ class SlowLaneProtocol(GatewayProtocol):
         return False
 
 
-def outcome(chunks, *, fast):
+def outcome(chunks, limit, *, fast):
     """All that a client's bytes lead to: requests, what was sent, whether it was closed."""
     gateway = Gateway(
-        max_message_size=3000, max_frame_size=2000, max_fragments=4, queue=QueueLimits(3, 4000)
+        max_message_size=70_000, max_frame_size=limit, max_fragments=4, queue=QueueLimits(3, 4000)
     )
     if not fast:
         gateway.factory.protocol = open_protocol(SlowLaneProtocol, gateway.factory)
@@ -90,6 +90,7 @@ PAYLOADS = st.one_of(
     st.binary(max_size=140),
     st.text(max_size=60).map(str.encode),
     st.sampled_from([b"x" * 1999, b"x" * 2000, b"x" * 2001, "é".encode()[:1], b"\x03\xe8bye"]),
+    st.sampled_from([b"x" * 69_999, "é".encode() * 35_000, b"\xff" * 70_000, b"x" * 70_001]),
 )
 FRAMES = st.builds(
     frame,
@@ -102,12 +103,16 @@ STREAMS = st.lists(st.one_of(FRAMES, FRAMES, FRAMES, st.binary(max_size=12)), ma
 
 
 @settings(max_examples=400, deadline=None)
-@given(STREAMS, st.lists(st.integers(0, 2000), max_size=6))
-@example([frame(TEXT, b"a"), frame(TEXT, b"b", False), frame(0, b"c"), frame(TEXT, b"d")], [])
-@example([frame(TEXT, b"a")] * 9 + [frame(CLOSE, b"\x03\xe8")], [])
-@example([frame(TEXT, b"ok"), frame(TEXT, b"\xff"), frame(TEXT, b"never")], [3])
-def test_any_byte_stream_gives_the_same_events_and_close_codes(stream, cuts):
+@given(
+    STREAMS,
+    st.lists(st.one_of(st.integers(0, 2000), st.integers(60_000, 80_000)), max_size=6),
+    st.sampled_from([2000, 70_000]),
+)
+@example([frame(TEXT, b"a"), frame(TEXT, b"b", False), frame(0, b"c"), frame(TEXT, b"d")], [], 9)
+@example([frame(TEXT, b"a")] * 9 + [frame(CLOSE, b"\x03\xe8")], [], 9)
+@example([frame(TEXT, b"ok"), frame(TEXT, b"\xff"), frame(TEXT, b"never")], [3], 9)
+def test_any_byte_stream_gives_the_same_events_and_close_codes(stream, cuts, limit):
     data = b"".join(stream)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     chunks = [data[start:end] for start, end in pairwise(edges)]
-    assert outcome(chunks, fast=True) == outcome(chunks, fast=False)
+    assert outcome(chunks, limit, fast=True) == outcome(chunks, limit, fast=False)

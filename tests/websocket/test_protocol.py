@@ -477,3 +477,65 @@ def test_an_extension_that_autobahn_refuses_is_400():
     assert gateway.transport.disconnecting
     gateway.lose()
     assert gateway.factory.census.total == 0
+
+
+# -- long messages
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("cuts", [[], [1], [5], [13], [14], [15], [14, 30_000], [70_000]])
+def test_a_long_frame_is_collected_however_it_arrives(opcode, cuts):
+    payload = b"abcdefgh" * 10_000
+    data = frame(opcode, payload)
+    gateway = Gateway()
+    gateway.open()
+    edges = [0, *cuts, len(data)]
+    for start, end in pairwise(edges):
+        gateway.receive(data[start:end])
+    assert [request.stdin for request in gateway.pool.requests] == [payload]
+    gateway.pool.answer()
+    gateway.receive(frame(TEXT, b"next"))
+    assert gateway.pool.requests[1].stdin == b"next"
+
+
+def test_what_follows_a_long_frame_in_the_same_chunk_is_read_too():
+    gateway = Gateway()
+    gateway.open()
+    gateway.receive(frame(TEXT, b"1") + frame(BINARY, b"x" * 70_000) + frame(PING, b"p"))
+    gateway.pool.answer()
+    gateway.pool.answer()
+    assert [len(request.stdin) for request in gateway.pool.requests] == [1, 70_000]
+    assert (PONG, b"p") in gateway.sent_frames()
+
+
+def test_a_long_text_that_is_not_utf8_is_judged_by_autobahn():
+    gateway = Gateway()
+    gateway.open()
+    data = frame(TEXT, b"x" * 70_000 + b"\xff")
+    gateway.receive(data[:1000])
+    gateway.receive(data[1000:])
+    assert close_frame(gateway)[0] == 1007
+    assert gateway.pool.requests == []
+
+
+def test_a_long_frame_above_the_limit_is_1009_at_its_header():
+    gateway = Gateway(max_message_size=70_000, max_frame_size=70_000)
+    gateway.open()
+    gateway.receive(frame(BINARY, b"x" * 70_000))
+    assert len(gateway.pool.requests) == 1
+    gateway.pool.answer()
+    gateway.sent()
+    gateway.receive(frame(BINARY, b"x" * 70_001)[:14])
+    assert close_frame(gateway)[0] == 1009
+
+
+def test_a_client_that_is_sending_a_long_message_is_not_dropped_for_its_missing_pong(gateway):
+    data = frame(BINARY, b"x" * 100_000)
+    gateway.receive(data[:1000])
+    gateway.clock.advance(25.1)
+    for start in range(1000, 5000, 1000):
+        gateway.receive(data[start : start + 1000])
+        gateway.clock.advance(15)
+    assert not gateway.transport.aborted
+    gateway.clock.advance(45)
+    assert gateway.transport.aborted

@@ -1,19 +1,23 @@
-"""Whole small frames, read in one step. Pure.
+"""Whole unfragmented messages, read in one step. Pure.
 
-Nearly every message of a browser is one short frame that arrives in one piece. Autobahn reads it
-with a state machine made for everything else. Here such a frame is taken in one step; for anything
-else, the least doubt included, the answer is None and Autobahn reads it instead. It stays the only
-judge of the protocol.
+Nearly every message of a browser is one frame, and nearly every short one arrives in one piece.
+Autobahn reads frames with a state machine made for everything else. Here such a frame is taken in
+one step, and a long one is collected and unmasked once; for anything else, the least doubt
+included, the answer is None and Autobahn reads it instead. It stays the only judge of the protocol.
 """
 
 from __future__ import annotations
 
 from autobahn.websocket.protocol import create_xor_masker
+from autobahn.websocket.utf8validator import Utf8Validator
 
 _TEXT_FRAME = 0x81
 _BINARY_FRAME = 0x82
 _LARGE = 1024
 """Bytes from which on Autobahn's masker is faster than Python's integers."""
+
+_LONG_HEADER = 14
+"""Bytes before the payload of a frame with a length of eight bytes: 2, the length, the mask."""
 
 
 def take_message(data: bytes, start: int, limit: int) -> tuple[bytes, bool, int] | None:
@@ -50,14 +54,59 @@ def take_message(data: bytes, start: int, limit: int) -> tuple[bytes, bool, int]
     if end > len(data) or size > limit:
         return None
     payload = unmasked(data[mask:body], data[body:end])
-    if first == _BINARY_FRAME:
-        return payload, True, end
-    if not payload.isascii():
-        try:
-            payload.decode()
-        except UnicodeDecodeError:
+    if first == _TEXT_FRAME and not is_utf8(payload):
+        return None
+    return payload, first == _BINARY_FRAME, end
+
+
+class LongMessage:
+    """Collects one final, masked frame of more than 65535 bytes.
+
+    Its parts are kept as they arrive and joined and unmasked once, when it is whole.
+    """
+
+    __slots__ = ("_missing", "_parts")
+
+    def __init__(self, size: int) -> None:
+        self._missing = size
+        self._parts: list[bytes] = []
+
+    @classmethod
+    def begin(cls, data: bytes, start: int, limit: int) -> LongMessage | None:
+        """Begin with the frame at `start`; None if it is none of this kind, or above `limit`.
+
+        Nothing is taken yet: `receive_data` gets the frame from its first byte on.
+        """
+        if len(data) - start < _LONG_HEADER or data[start + 1] != 0xFF:
             return None
-    return payload, False, end
+        if data[start] != _TEXT_FRAME and data[start] != _BINARY_FRAME:
+            return None
+        size = int.from_bytes(data[start + 2 : start + 10], "big")
+        if not 0xFFFF < size <= limit:
+            return None
+        return cls(_LONG_HEADER + size)
+
+    def receive_data(self, data: bytes) -> bytes | None:
+        """Take a part of the frame; what follows the frame once it is whole, before that None."""
+        self._missing -= len(data)
+        if self._missing > 0:
+            self._parts.append(data)
+            return None
+        end = len(data) + self._missing
+        self._parts.append(data[:end])
+        return data[end:]
+
+    def message(self) -> tuple[bytes, bool] | None:
+        """The payload and whether it is binary, or None for text that is not UTF-8."""
+        frame = b"".join(self._parts)
+        payload = unmasked(frame[10:_LONG_HEADER], frame[_LONG_HEADER:])
+        if frame[0] == _BINARY_FRAME:
+            return payload, True
+        return (payload, False) if is_utf8(payload) else None
+
+    def received(self) -> bytes:
+        """All that was taken, for Autobahn to judge."""
+        return b"".join(self._parts)
 
 
 def unmasked(mask: bytes, masked: bytes) -> bytes:
@@ -68,3 +117,18 @@ def unmasked(mask: bytes, masked: bytes) -> bytes:
         return payload
     key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
     return (int.from_bytes(masked, "little") ^ key).to_bytes(size, "little")
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Whether `payload` is whole, valid UTF-8, RFC 6455 §8.1."""
+    if payload.isascii():
+        return True
+    if len(payload) > _LARGE:
+        # Python would make a string of it, four times as long.
+        valid, ends_whole, _, _ = Utf8Validator().validate(payload)
+        return bool(valid and ends_whole)
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -20,9 +20,11 @@ def encode_message(opcode: int, payload: bytes, fragment_size: int, *, rsv1: boo
     size = len(payload)
     if size <= fragment_size:
         return _header(first | _FIN, size) + payload
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
+    # Views, so that a long message is copied once, by the join.
+    view = memoryview(payload)
     for start in range(0, size, fragment_size):
-        piece = payload[start : start + fragment_size]
+        piece = view[start : start + fragment_size]
         byte = first if start == 0 else _CONTINUATION
         if start + fragment_size >= size:
             byte |= _FIN

@@ -17,7 +17,7 @@ from wsgate.cgi import Client
 from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
-from wsgate.websocket.fastlane import take_message
+from wsgate.websocket.fastlane import LongMessage, take_message
 from wsgate.websocket.frames import encode_message
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
 from wsgate.websocket.opening import OpeningProtocol
@@ -61,15 +61,21 @@ class GatewayProtocol(OpeningProtocol):
     _held: Callable[[], object] | None = None
     _reading_paused = False
     _consuming = False
+    _heard = False
+    """Whether bytes came since the last ping, beside whole short messages."""
+    _long_message: LongMessage | None = None
 
     # -- called by the transport
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came from the client."""
         if self._conversation is not None:
-            if self._is_between_messages():
+            if self._long_message is not None:
+                data = self._go_on_with_long_message(data)
+            if data and self._is_between_messages():
                 data = self._take_messages(data)
             if data:
+                self._heard = True
                 self._dataReceived(data)
         elif self._head is not None:
             self._receive_head(data)
@@ -157,18 +163,37 @@ class GatewayProtocol(OpeningProtocol):
 
     def _take_messages(self, data: bytes) -> bytes:
         """Deliver the messages that `data` begins with; give what is left for Autobahn."""
+        conversation = self._conversation
+        assert conversation is not None
         start = 0
         end = len(data)
         limit = self.factory.fast_limit
         while start < end:
             taken = take_message(data, start, limit)
             if taken is None:
+                self._long_message = LongMessage.begin(data, start, limit)
                 break
             payload, is_binary, start = taken
-            self._conversation.message_received(payload, is_binary)  # type: ignore[union-attr]  # set while open
+            conversation.message_received(payload, is_binary)
             if self._reading_paused or self.state != self.STATE_OPEN:
                 break
-        return data[start:] if start else data
+        rest = data[start:] if start else data
+        return rest if self._long_message is None else self._go_on_with_long_message(rest)
+
+    def _go_on_with_long_message(self, data: bytes) -> bytes:
+        """Add to the long message; deliver it when it is whole. Give what is left for Autobahn."""
+        assert self._long_message is not None
+        assert self._conversation is not None
+        self._heard = True
+        rest = self._long_message.receive_data(data)
+        if rest is None:
+            return b""
+        long_message, self._long_message = self._long_message, None
+        message = long_message.message()
+        if message is None:
+            return long_message.received() + rest
+        self._conversation.message_received(*message)
+        return rest
 
     def consumeData(self) -> None:
         """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
@@ -245,9 +270,14 @@ class GatewayProtocol(OpeningProtocol):
         self._held = end
         self.transport.pauseProducing()
 
+    def _sendAutoPing(self) -> None:
+        self._heard = False
+        super()._sendAutoPing()
+
     def onAutoPingTimeout(self) -> None:
-        """No pong came in time; but while we do not read, none can."""
-        if self._reading_paused or self._held is not None:
+        """No pong came in time; but while we do not read, or a long message comes in, none can."""
+        if self._reading_paused or self._held is not None or self._heard:
+            self._heard = False
             self.autoPingTimeoutCall = self.factory.timeouts.call_later(
                 self.factory.options.pong_timeout, self.onAutoPingTimeout
             )
