@@ -5,6 +5,7 @@ from errno import EAGAIN, ENOENT
 import pytest
 from twisted.internet import error
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from tests.fastcgi.fakes import FakeEndpoint, Outcome, as_php_fpm_reports_a_full_backlog
@@ -78,6 +79,21 @@ def test_when_all_rest_all_are_tried():
     while (backend := backends.choose(tried)) is not None:
         tried.append(backend)
     assert sorted(b.name for b in tried) == ["a", "b", "c"]
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between():
+    clock, backends, (a, _, _) = three()
+    with capturedLogs() as events:
+        backends.accepted(a)
+        for _ in range(5):
+            backends.refused(a, "a: Connection refused")
+            clock.advance(REST)
+        backends.accepted(a)
+        backends.accepted(a)
+    assert [(event["log_level"].name, formatEvent(event)) for event in events] == [
+        ("warn", "No connection to a: Connection refused"),
+        ("info", "Connected to a again"),
+    ]
 
 
 def test_wake_ends_every_rest():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.fastcgi.fakes import (
     FakeEndpoint,
@@ -48,6 +49,8 @@ def test_a_request_connects_is_sent_answered_and_its_connection_closed():
     assert transport.disconnected
     assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 0 idle, 0 waiting>"
     assert (net.pool.requests, net.pool.responses, net.pool.errors) == (1, 1, {})
+    assert net.pool.surplus == 0
+    assert len(net.pool.timeouts) == 0
 
 
 def test_no_more_than_max_in_flight_connections_are_made():
@@ -192,6 +195,13 @@ def test_a_refused_connect_is_tried_again_after_10_50_and_250_ms_and_no_more():
     assert net.endpoint.connects == 4
     assert net.pool.in_flight == 0
     net.check_accounts()
+
+
+def test_a_refused_connect_leaves_no_timeout():
+    net = Network()
+    net.request()
+    net.endpoint.refuse()
+    assert len(net.pool.timeouts) == 0
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])
@@ -466,7 +476,9 @@ def test_bytes_after_the_answer_are_counted_and_the_connection_closed():
     net = kept()
     outcome = net.request()
     transport = net.endpoint.accept()
-    net.endpoint.receive(answer() + stdout(b"late"))
+    with capturedLogs() as events:
+        net.endpoint.receive(answer() + stdout(b"late"))
+    assert [formatEvent(event) for event in events] == ["Bytes after END_REQUEST from backend 0"]
     assert outcome.result == TEXT
     assert net.pool.surplus == 1
     assert transport.disconnected

@@ -32,6 +32,7 @@ from wsgate.fastcgi import (
     encode_params,
 )
 from wsgate.fastcgi.records import encode_record
+from wsgate.fastcgi.unix import UNIXEndpoint
 
 ALL_BYTES = bytes(range(256))
 # Each script that must not run twice leaves a line for each time it ran.
@@ -104,6 +105,7 @@ class PHPFPMTestCase(TestCase):
 
     timeout = 60
     listen = "unix"
+    twisted_client = False
     keep = False
     workers = 2
 
@@ -125,12 +127,15 @@ class PHPFPMTestCase(TestCase):
             trace.unlink()
 
     def make_pool(self, *fpms, **settings):
-        backends = [
-            Backend(fpm.endpoint, clientFromString(reactor, fpm.endpoint))
-            for fpm in fpms or [self.fpm]
-        ]
+        backends = [Backend(fpm.endpoint, self.endpoint(fpm)) for fpm in fpms or [self.fpm]]
         settings = {"max_in_flight": self.workers, "keep_connections": self.keep} | settings
         return self.clean_up(lambda clock: ConnectionPool(clock, backends, **settings))
+
+    def endpoint(self, fpm):
+        """As the service makes it: our own client for UNIX, Twisted's for all else."""
+        if fpm.socket and not self.twisted_client:
+            return UNIXEndpoint(reactor, lambda: fpm.socket)
+        return clientFromString(reactor, fpm.endpoint)
 
     def clean_up(self, make):
         clock = PassingClock()
@@ -340,6 +345,10 @@ class UnixKeptTests(EveryWay, PHPFPMTestCase):
     keep = True
 
 
+class TwistedUnixTests(EveryWay, PHPFPMTestCase):
+    twisted_client = True
+
+
 class TCPTests(EveryWay, PHPFPMTestCase):
     listen = "tcp"
 
@@ -389,11 +398,12 @@ class AvailabilityTests(PHPFPMTestCase):
         path = os.path.join(self.make_folder(), "dead.sock")
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(path)
-        endpoint = UNIXClientEndpoint(reactor, path)
-        pool = self.clean_up(lambda clock: ConnectionPool(clock, [Backend("dead", endpoint)]))
-        with self.assertRaises(BackendUnavailable) as caught:
-            await self.ask(pool, "mirror.php")
-        self.assertIn("dead: Connection", str(caught.exception))
+        for endpoint in (UNIXEndpoint(reactor, lambda: path), UNIXClientEndpoint(reactor, path)):
+            backend = Backend("dead", endpoint)
+            pool = self.clean_up(lambda clock, backend=backend: ConnectionPool(clock, [backend]))
+            with self.assertRaises(BackendUnavailable) as caught:
+                await self.ask(pool, "mirror.php")
+            self.assertIn("dead: Connection", str(caught.exception))
 
     async def test_requests_go_on_while_one_of_two_is_stopped_and_started(self):
         with contextlib.ExitStack() as stack:
@@ -409,28 +419,24 @@ class AvailabilityTests(PHPFPMTestCase):
 
     async def test_a_full_unix_backlog_is_busy_after_four_tries_and_no_busy_loop(self):
         path = os.path.join(self.make_folder(), "full.sock")
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
             listener.bind(path)
             listener.listen(0)
-            filler = stack.enter_context(socket.socket(socket.AF_UNIX))
             filler.connect(path)
-            tries = []
+            await self.check_busy(UNIXEndpoint(reactor, lambda: path))
+            await self.check_busy(UNIXClientEndpoint(reactor, path))
 
-            class CountingEndpoint(UNIXClientEndpoint):
-                def connect(self, factory):
-                    tries.append(factory)
-                    return super().connect(factory)
-
-            backend = Backend("full", CountingEndpoint(reactor, path))
-            pool = self.clean_up(lambda clock: ConnectionPool(clock, [backend]))
-            before = cpu_seconds()
-            with self.assertRaises(BackendBusy):
-                await self.ask(pool, "mirror.php")
-            self.assertLess(cpu_seconds() - before, 0.15)
-            self.assertEqual(len(tries), 4)
-            self.assertEqual(backend.resting_until, 0)
-            self.assertEqual(repr(backend), "<Backend full: 0 connections>")
+    async def check_busy(self, endpoint):
+        counting = CountingEndpoint(endpoint)
+        backend = Backend("full", counting)
+        pool = self.clean_up(lambda clock: ConnectionPool(clock, [backend]))
+        before = cpu_seconds()
+        with self.assertRaises(BackendBusy):
+            await self.ask(pool, "mirror.php")
+        self.assertLess(cpu_seconds() - before, 0.15)
+        self.assertEqual(counting.connects, 4)
+        self.assertEqual(backend.resting_until, 0)
+        self.assertEqual(repr(backend), "<Backend full: 0 connections>")
 
     async def test_a_backlog_that_overflows_refuses_some_and_runs_each_other_once(self):
         with contextlib.ExitStack() as stack:
@@ -469,6 +475,22 @@ class AvailabilityTests(PHPFPMTestCase):
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.assertEqual(body(await self.ask(pool, "mirror.php", b"2")), b"2")
+
+
+class TwistedAvailabilityTests(AvailabilityTests):
+    """The same through Twisted's own client, which any endpoint string may name."""
+
+    twisted_client = True
+
+
+class CountingEndpoint:
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+        self.connects = 0
+
+    def connect(self, factory):
+        self.connects += 1
+        return self.endpoint.connect(factory)
 
 
 def cpu_seconds():

@@ -42,7 +42,8 @@ class ConnectionPool:
     does not accept within `connect_timeout` seconds, rests for a second, and the next one is tried;
     when none is left a request tries all again after 10, 50 and 250 ms unless `queue_deadline` is
     over by then, and fails with BackendUnavailable, or BackendBusy if one was there but had no
-    room. Once a byte was sent, a request is never sent again.
+    room. Once a byte was sent, a request is never sent again; its answer must be complete within
+    `response_timeout` seconds of that and hold at most `max_answer_size` bytes of STDOUT.
 
     With `keep_connections` a connection is used again, the most recently used first; there are
     never more than `max_in_flight`, idle ones included. Each holds a worker of PHP-FPM, so this is
@@ -210,10 +211,12 @@ class ConnectionPool:
         if self._filling:
             return
         self._filling = True
-        while self._open and self._waiting and self._in_flight < self._max_in_flight:
-            self._in_flight += 1
-            self._connect(self._next_waiting())
-        self._filling = False
+        try:
+            while self._open and self._waiting and self._in_flight < self._max_in_flight:
+                self._in_flight += 1
+                self._connect(self._next_waiting())
+        finally:
+            self._filling = False
 
     def _free_place(self) -> None:
         self._in_flight -= 1
