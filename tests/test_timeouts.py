@@ -101,3 +101,17 @@ def test_a_timeout_set_while_one_runs_is_kept():
     clock.advance(1.2)
     clock.advance(1.2)
     assert fired == ["again"]
+
+
+def test_closing_drops_what_is_set_and_the_timer():
+    clock = Clock()
+    timeouts = Timeouts(clock)
+    timeouts.call_later(1, lambda: 1 / 0)
+    timeouts.close()
+    timeouts.close()
+    assert clock.getDelayedCalls() == []
+    assert len(timeouts) == 0
+    fired = []
+    timeouts.call_later(1, fired.append, "again")
+    clock.advance(2)
+    assert fired == ["again"]

@@ -45,6 +45,13 @@ class Timeouts:
         """How many timeouts are set."""
         return sum(map(len, self._buckets.values()))
 
+    def close(self) -> None:
+        """Drop every timeout that is set, and the reactor's timer with them."""
+        self._buckets.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _forget(self, timeout: Timeout) -> None:
         members = self._buckets.get(timeout.bucket)
         if members is not None:

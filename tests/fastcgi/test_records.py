@@ -14,7 +14,7 @@ from wsgate.fastcgi.records import (
     RecordDecoder,
     RecordType,
     encode_record,
-    encode_stream,
+    stream_parts,
 )
 
 SHAPES = st.tuples(
@@ -56,7 +56,7 @@ def test_a_record_of_65528_bytes_is_encoded_and_one_more_is_refused():
 )
 def test_a_stream_is_cut_into_full_records_and_ended_by_an_empty_one(size, lengths):
     content = bytes(n % 251 for n in range(size))
-    encoded = encode_stream(RecordType.STDIN, content)
+    encoded = b"".join(stream_parts(RecordType.STDIN, content))
     records = RecordDecoder().feed(encoded)
     assert [len(r.content) for r in records] == lengths
     assert b"".join(r.content for r in records) == content

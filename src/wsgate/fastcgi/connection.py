@@ -25,7 +25,7 @@ from wsgate.fastcgi.records import (
     RecordType,
     Role,
     encode_record,
-    encode_stream,
+    stream_parts,
 )
 
 MAX_STDERR = 8 * 1024
@@ -153,7 +153,7 @@ class ResponderConnection:
                 _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE,
                 request.params,
                 _END_PARAMS,
-                encode_stream(_STDIN, request.stdin),
+                *stream_parts(_STDIN, request.stdin),
             )
         )
 

@@ -94,21 +94,18 @@ def encode_record(type: int, content: bytes = b"", request_id: int = REQUEST_ID)
     return _pack_header(VERSION, type, request_id, len(content), 0) + content
 
 
-def encode_stream(type: int, content: bytes, request_id: int = REQUEST_ID) -> bytes:
-    """A whole stream: `content` in as few records as can be, then the empty record that ends it."""
-    end = _pack_header(VERSION, type, request_id, 0, 0)
-    size = len(content)
-    if size <= MAX_CONTENT:
-        if not size:
-            return end
-        return b"".join((_pack_header(VERSION, type, request_id, size, 0), content, end))
-    parts = []
-    for start in range(0, size, MAX_CONTENT):
-        part = content[start : start + MAX_CONTENT]
-        parts.append(_pack_header(VERSION, type, request_id, len(part), 0))
-        parts.append(part)
-    parts.append(end)
-    return b"".join(parts)
+def stream_parts(type: int, content: bytes) -> list[bytes | memoryview]:
+    """A whole stream, to be joined: `content` in as few records as can be, and the empty record.
+
+    The parts are views of `content`, so that a long message is copied once, by the join.
+    """
+    parts: list[bytes | memoryview] = []
+    view = memoryview(content)
+    for start in range(0, len(content), MAX_CONTENT):
+        part = view[start : start + MAX_CONTENT]
+        parts += (_pack_header(VERSION, type, REQUEST_ID, len(part), 0), part)
+    parts.append(_pack_header(VERSION, type, REQUEST_ID, 0, 0))
+    return parts
 
 
 class RecordDecoder:

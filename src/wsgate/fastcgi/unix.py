@@ -25,7 +25,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-READ_SIZE = 64 * 1024
+READ_SIZE = 256 * 1024
+"""More than a UNIX socket holds: what is there is taken in one call."""
 
 
 class Path(Protocol):
