@@ -81,6 +81,7 @@ class Record(NamedTuple):
 
 
 _TYPES = frozenset(RecordType)
+_END = {type: _pack_header(VERSION, type, REQUEST_ID, 0, 0) for type in RecordType}
 
 
 def encode_record(type: int, content: bytes = b"", request_id: int = REQUEST_ID) -> bytes:
@@ -99,12 +100,15 @@ def stream_parts(type: int, content: bytes) -> list[bytes | memoryview]:
 
     The parts are views of `content`, so that a long message is copied once, by the join.
     """
+    size = len(content)
+    if 0 < size <= MAX_CONTENT:
+        return [_pack_header(VERSION, type, REQUEST_ID, size, 0), content, _END[type]]
     parts: list[bytes | memoryview] = []
     view = memoryview(content)
-    for start in range(0, len(content), MAX_CONTENT):
+    for start in range(0, size, MAX_CONTENT):
         part = view[start : start + MAX_CONTENT]
         parts += (_pack_header(VERSION, type, REQUEST_ID, len(part), 0), part)
-    parts.append(_pack_header(VERSION, type, REQUEST_ID, 0, 0))
+    parts.append(_END[type])
     return parts
 
 
