@@ -81,7 +81,9 @@ class Record(NamedTuple):
 
 
 _TYPES = frozenset(RecordType)
-_END = {type: _pack_header(VERSION, type, REQUEST_ID, 0, 0) for type in RecordType}
+_END: dict[int, bytes] = {
+    type: _pack_header(VERSION, type, REQUEST_ID, 0, 0) for type in RecordType
+}
 
 
 def encode_record(type: int, content: bytes = b"", request_id: int = REQUEST_ID) -> bytes:
