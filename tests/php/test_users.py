@@ -99,9 +99,9 @@ def test_scripts_see_a_list_of_variables_and_no_others():
     }
 
 
-def test_another_user_gets_its_own_home_and_no_folder_of_ours():
-    assert script_environment(ENVIRON, SOMEBODY) == {
-        "PATH": "/bin",
+def test_another_user_gets_its_own_home_the_systems_path_and_no_folder_of_ours():
+    assert script_environment(ENVIRON | {"PATH": "/root/bin:/bin"}, SOMEBODY) == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_TIME": "C",
         "HOME": "/var/www",
         "USER": "www-data",

@@ -10,6 +10,7 @@ from wsgate.php.users import User
 # Tokens and passwords reach services through the environment, so PHP gets a list of names, not
 # what is left after taking some away.
 _PASSED_ON = re.compile("PATH|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|HOME|USER|LOGNAME|LD_LIBRARY_PATH")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FOR_PHP_ITSELF = frozenset({"PHPRC", "PHP_INI_SCAN_DIR"})
 
 
@@ -26,7 +27,8 @@ def script_environment(environ: Mapping[str, str], user: User | None) -> dict[st
     if user is not None:
         # Our folder for temporary files need not be open to the other user.
         chosen.pop("TMPDIR", None)
-        chosen.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
+        # And root's PATH names folders that the other user cannot enter, to anyone who is shown it.
+        chosen.update(PATH=_SYSTEM_PATH, HOME=user.home, USER=user.name, LOGNAME=user.name)
     return chosen
 
 
