@@ -12,6 +12,7 @@ from wsgate.gateway.answer import (
     FAILURES,
     INTERNAL,
     Close,
+    NoAnswer,
     NotAnAnswer,
     Reply,
     ScriptFailed,
@@ -104,6 +105,16 @@ def test_an_invalid_close_code_still_closes_and_is_warned_about(value):
     got, warnings = reply_to_response(b"Wsgate-Close: " + value + b"\n\nhi")
     assert got.close == Close(1000, "")
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("status", [b"500", b"301", b"404"])
+def test_wsgate_close_is_followed_where_there_is_no_answer_too(status):
+    with pytest.raises(NoAnswer) as caught:
+        reply_to_response(b"Wsgate-Close: 4001 bye\nStatus: " + status + b"\n\n")
+    sent = reply_to_failure(caught.value, "id:1", "reply")
+    assert b'"error"' in sent.payload
+    assert sent.close == Close(4001, "bye")
+    assert reply_to_failure(caught.value, "id:1", "close") == Reply(None, close=sent.close)
 
 
 def test_unknown_wsgate_headers_are_warned_about():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet import defer
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakePeer, FakePool
@@ -147,6 +148,17 @@ class ConversationFailureTests(SynchronousTestCase):
         assert b"secret" not in peer.did[0][0]
         assert json.loads(peer.did[0][0])["error"]["status"] == 502
         assert balance(route) == (1, 0, 1, 0)
+
+    def test_what_php_logged_about_its_failure_is_in_the_log_with_the_messages_id(self):
+        pool, _, _, conversation = talk()
+        with capturedLogs() as logs:
+            conversation.message_received(b"x", False)
+            pool.answer(header=b"Status: 500", stderr=b"PHP message: Fatal\nerror")
+        (line,) = [formatEvent(event) for event in logs]
+        assert line == (
+            "message id:1: the script answered with status 500; "
+            "PHP says: PHP message: Fatal | error"
+        )
 
     def test_an_exception_nobody_foresaw_is_logged_and_answered_with_500(self):
         pool, peer, _, conversation = talk()

@@ -16,7 +16,23 @@ from wsgate import cgi, fastcgi
 OnError = Literal["reply", "close"]
 
 
-class ScriptFailed(Exception):
+class Close(NamedTuple):
+    """A close code and reason to send, RFC 6455 §5.5.1."""
+
+    code: int
+    reason: str
+
+
+class NoAnswer(Exception):
+    """PHP's response is well formed but holds no answer.
+
+    `close` is what the script asked for by `Wsgate-Close` all the same.
+    """
+
+    close: Close | None = None
+
+
+class ScriptFailed(NoAnswer):
     """PHP ran and answered with a 5xx status, which is `status`."""
 
     def __init__(self, status: int) -> None:
@@ -24,7 +40,7 @@ class ScriptFailed(Exception):
         self.status = status
 
 
-class ScriptMissing(Exception):
+class ScriptMissing(NoAnswer):
     """PHP found no script to run, or may not run it. `status` is PHP's: 404 or 403."""
 
     def __init__(self, status: int) -> None:
@@ -34,15 +50,8 @@ class ScriptMissing(Exception):
         self.status = status
 
 
-class NotAnAnswer(Exception):
+class NotAnAnswer(NoAnswer):
     """The response is well formed but cannot become a message."""
-
-
-class Close(NamedTuple):
-    """A close code and reason to send, RFC 6455 §5.5.1."""
-
-    code: int
-    reason: str
 
 
 class Reply(NamedTuple):
@@ -103,13 +112,18 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def reply_to_failure(error: BaseException, message_id: str, on_error: OnError) -> Reply:
-    """The error message of the contract, or a close with 1011, or 1013 for overload."""
+    """The error message of the contract, or a close with 1011, or 1013 for overload.
+
+    A close that the script itself asked for comes after the message, or instead of that close.
+    """
     row = failure_of(error)
+    asked = error.close if isinstance(error, NoAnswer) else None
     if on_error == "close":
         # RFC 6455 §7.4.1 and the IANA registry: 1011 internal error, 1013 try again later.
-        return Reply(None, close=Close(1013 if row.overload else 1011, row.reason))
+        return Reply(None, close=asked or Close(1013 if row.overload else 1011, row.reason))
     error_object = {"status": row.status, "reason": row.reason, "message_id": message_id}
-    return Reply(json.dumps({"error": error_object}, separators=(",", ":")).encode())
+    payload = json.dumps({"error": error_object}, separators=(",", ":")).encode()
+    return Reply(payload, close=asked)
 
 
 def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[str, ...]]:
@@ -129,10 +143,14 @@ def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[
     close, warnings = actions(head.headers) if head.has_actions else (None, ())
     if head.status == 204:
         return Reply(None, close=close), warnings
-    if head.status >= 300:
-        _require_answer(head.status, body, stderr)
-    if not head.is_binary:
-        _require_utf8(body)
+    try:
+        if head.status >= 300:
+            _require_answer(head.status, body, stderr)
+        if not head.is_binary:
+            _require_utf8(body)
+    except NoAnswer as error:
+        error.close = close
+        raise
     return Reply(body, head.is_binary, close), warnings
 
 

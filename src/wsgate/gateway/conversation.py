@@ -157,7 +157,7 @@ class Conversation:
         try:
             reply, warnings = reply_to_response(response.stdout, response.stderr)
         except Exception as error:
-            self._refuse(error)
+            self._refuse(error, response.stderr)
             return
         if response.stderr:
             self._log(LogLevel.warn, "PHP says: " + one_line(response.stderr))
@@ -167,20 +167,20 @@ class Conversation:
 
     def _failed(self, failure: Failure) -> None:
         assert failure.value is not None
-        self._refuse(failure.value)
+        self._refuse(failure.value, getattr(failure.value, "stderr", b""))
 
-    def _refuse(self, error: BaseException) -> None:
+    def _refuse(self, error: BaseException, stderr: bytes) -> None:
         if not self._closed:
-            self._log_failure(error)
+            self._log_failure(error, stderr)
         reply = reply_to_failure(error, self._message_id, self._route.on_error)
         self._finish(reply, answered=False)
 
-    def _log_failure(self, error: BaseException) -> None:
+    def _log_failure(self, error: BaseException, stderr: bytes) -> None:
         level = failure_of(error).level
         if level is LogLevel.critical:
             self.log.failure("message {id}", Failure(error), id=self._message_id)
             return
-        said = one_line(getattr(error, "stderr", b""))
+        said = one_line(stderr)
         self._log(level, one_line(str(error)) + (f"; PHP says: {said}" if said else ""))
 
     def _broken(self, failure: Failure) -> None:
