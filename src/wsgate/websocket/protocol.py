@@ -17,12 +17,11 @@ from wsgate.cgi import Client
 from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
-from wsgate.websocket.fastlane import LongMessage, take_message
 from wsgate.websocket.frames import encode_message
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
 from wsgate.websocket.opening import OpeningProtocol
+from wsgate.websocket.reading import ReadingProtocol
 
-_POLICY_VIOLATION = 1008
 _TEXT, _BINARY = 1, 2
 
 _log = Logger(namespace="wsgate")
@@ -38,7 +37,7 @@ class _Silence:
     info = warn = error = critical = failure = trace = debug
 
 
-class GatewayProtocol(OpeningProtocol):
+class GatewayProtocol(ReadingProtocol):
     """The life of a connection after its handshake:
 
     - *open*: Autobahn reads the bytes; whole messages go to `_conversation`.
@@ -55,30 +54,8 @@ class GatewayProtocol(OpeningProtocol):
         """Leave Autobahn's attributes to the class that `template` makes."""
 
     _subprotocol: str | None = None
-    _conversation: Conversation | None = None
     _send_timeout: Timeout | None = None
     _close_timeout: Timeout | None = None
-    _held: Callable[[], object] | None = None
-    _reading_paused = False
-    _consuming = False
-    _heard = False
-    """Whether bytes came since the last ping, beside whole short messages."""
-    _long_message: LongMessage | None = None
-
-    # -- called by the transport
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes came from the client."""
-        if self._conversation is not None:
-            if self._long_message is not None:
-                data = self._go_on_with_long_message(data)
-            if data and self._is_between_messages():
-                data = self._take_messages(data)
-            if data:
-                self._heard = True
-                self._dataReceived(data)
-        elif self._head is not None:
-            self._receive_head(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
@@ -145,96 +122,7 @@ class GatewayProtocol(OpeningProtocol):
         """Autobahn found a fault that the guard let pass; its text may hold the client's bytes."""
         _log.warn("Autobahn refuses a handshake: {reason}", reason=one_line(reason))
 
-    # -- open: from bytes to whole messages, by the fast lane or by Autobahn's parser
-
-    def _is_between_messages(self) -> bool:
-        """Whether a chunk may begin with a message that Autobahn need not see."""
-        return (
-            not self.data
-            and self.state == self.STATE_OPEN
-            and self.current_frame is None
-            and not self.inside_message
-            and not self.failedByMe
-            and not self._reading_paused
-            and self._held is None
-            # Any message counts as a sign of life; Autobahn's parser notes that.
-            and self.autoPingTimeoutCall is None
-        )
-
-    def _take_messages(self, data: bytes) -> bytes:
-        """Deliver the messages that `data` begins with; give what is left for Autobahn."""
-        conversation = self._conversation
-        assert conversation is not None
-        start = 0
-        end = len(data)
-        limit = self.factory.fast_limit
-        while start < end:
-            taken = take_message(data, start, limit)
-            if taken is None:
-                self._long_message = LongMessage.begin(data, start, limit)
-                break
-            payload, is_binary, start = taken
-            conversation.message_received(payload, is_binary)
-            if self._reading_paused or self.state != self.STATE_OPEN:
-                break
-        rest = data[start:] if start else data
-        return rest if self._long_message is None else self._go_on_with_long_message(rest)
-
-    def _go_on_with_long_message(self, data: bytes) -> bytes:
-        """Add to the long message; deliver it when it is whole. Give what is left for Autobahn."""
-        assert self._long_message is not None
-        assert self._conversation is not None
-        self._heard = True
-        rest = self._long_message.receive_data(data)
-        if rest is None:
-            return b""
-        long_message, self._long_message = self._long_message, None
-        message = long_message.message()
-        if message is None:
-            return long_message.received() + rest
-        self._conversation.message_received(*message)
-        return rest
-
-    def consumeData(self) -> None:
-        """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
-        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
-            super().consumeData()
-            return
-        self._consuming = True
-        try:
-            while not self._reading_paused and self._held is None and self.processData():
-                if self.state == self.STATE_CLOSED:
-                    break
-        finally:
-            self._consuming = False
-
-    def onMessageBegin(self, isBinary: bool) -> None:
-        """The first frame of a message began."""
-        super().onMessageBegin(isBinary)
-        # One buffer: a list of pieces would cost 50 bytes for each byte a client sends singly.
-        self._message = bytearray()
-        self._fragments = 0
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        """A frame's header was read; Autobahn checks the sizes, we the number of frames."""
-        self._fragments += 1
-        if self._fragments > self.factory.options.max_fragments and not self.failedByMe:
-            self._fail_connection(_POLICY_VIOLATION, "too many fragments in one message")
-        super().onMessageFrameBegin(length)
-
-    def onMessageFrameData(self, payload: bytes) -> None:
-        """Unmasked, decompressed and, for text, valid so far."""
-        if not self.failedByMe:
-            self._message += payload
-
-    def onMessageFrameEnd(self) -> None:
-        """Nothing to do: the data was taken as it came."""
-
-    def onMessageEnd(self) -> None:
-        """The message is whole."""
-        message, self._message = self._message, bytearray()
-        if not self.failedByMe and self._conversation is not None:
-            self._conversation.message_received(bytes(message), self.message_is_binary)
+    # -- ends, which wait for the answers that are due
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The client closes. Answers that are due go out first."""

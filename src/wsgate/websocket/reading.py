@@ -1,0 +1,130 @@
+"""The open part of a connection's life, inwards: from bytes to whole messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wsgate.gateway import Conversation
+from wsgate.websocket.fastlane import LongMessage, take_message
+from wsgate.websocket.opening import OpeningProtocol
+
+_POLICY_VIOLATION = 1008
+
+
+class ReadingProtocol(OpeningProtocol):
+    """Gives whole messages to the conversation, read by the fast lane or by Autobahn.
+
+    It stops between two frames while reading is paused or an end is held.
+    """
+
+    _conversation: Conversation | None = None
+    """Set once the connection is open."""
+    _held: Callable[[], object] | None = None
+    """The end of the connection, while it waits for answers that are due."""
+    _reading_paused = False
+    _consuming = False
+    _long_message: LongMessage | None = None
+    _heard = False
+    """Whether bytes came since the last ping, beside whole short messages."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came from the client."""
+        if self._conversation is not None:
+            if self._long_message is not None:
+                data = self._go_on_with_long_message(data)
+            if data and self._is_between_messages():
+                data = self._take_messages(data)
+            if data:
+                self._heard = True
+                self._dataReceived(data)
+        elif self._head is not None:
+            self._receive_head(data)
+
+    def _is_between_messages(self) -> bool:
+        """Whether a chunk may begin with a message that Autobahn need not see."""
+        return (
+            not self.data
+            and self.state == self.STATE_OPEN
+            and self.current_frame is None
+            and not self.inside_message
+            and not self.failedByMe
+            and not self._reading_paused
+            and self._held is None
+            # Any message counts as a sign of life; Autobahn's parser notes that.
+            and self.autoPingTimeoutCall is None
+        )
+
+    def _take_messages(self, data: bytes) -> bytes:
+        """Deliver the messages that `data` begins with; give what is left for Autobahn."""
+        conversation = self._conversation
+        assert conversation is not None
+        start = 0
+        end = len(data)
+        limit = self.factory.fast_limit
+        while start < end:
+            taken = take_message(data, start, limit)
+            if taken is None:
+                self._long_message = LongMessage.begin(data, start, limit)
+                break
+            payload, is_binary, start = taken
+            conversation.message_received(payload, is_binary)
+            if self._reading_paused or self.state != self.STATE_OPEN:
+                break
+        rest = data[start:] if start else data
+        return rest if self._long_message is None else self._go_on_with_long_message(rest)
+
+    def _go_on_with_long_message(self, data: bytes) -> bytes:
+        """Add to the long message; deliver it when it is whole. Give what is left for Autobahn."""
+        assert self._long_message is not None
+        assert self._conversation is not None
+        self._heard = True
+        rest = self._long_message.receive_data(data)
+        if rest is None:
+            return b""
+        long_message, self._long_message = self._long_message, None
+        message = long_message.message()
+        if message is None:
+            return long_message.received() + rest
+        self._conversation.message_received(*message)
+        return rest
+
+    def consumeData(self) -> None:
+        """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        self._consuming = True
+        try:
+            while not self._reading_paused and self._held is None and self.processData():
+                if self.state == self.STATE_CLOSED:
+                    break
+        finally:
+            self._consuming = False
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """The first frame of a message began."""
+        super().onMessageBegin(isBinary)
+        # One buffer: a list of pieces would cost 50 bytes for each byte a client sends singly.
+        self._message = bytearray()
+        self._fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A frame's header was read; Autobahn checks the sizes, we the number of frames."""
+        self._fragments += 1
+        if self._fragments > self.factory.options.max_fragments and not self.failedByMe:
+            self._fail_connection(_POLICY_VIOLATION, "too many fragments in one message")
+        super().onMessageFrameBegin(length)
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """Unmasked, decompressed and, for text, valid so far."""
+        if not self.failedByMe:
+            self._message += payload
+
+    def onMessageFrameEnd(self) -> None:
+        """Nothing to do: the data was taken as it came."""
+
+    def onMessageEnd(self) -> None:
+        """The message is whole."""
+        message, self._message = self._message, bytearray()
+        if not self.failedByMe and self._conversation is not None:
+            self._conversation.message_received(bytes(message), self.message_is_binary)
