@@ -93,16 +93,20 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]*)?")
 _PASSED_NAME = re.compile(rb"[a-z0-9-]+")
 
 
+_NOT_PASSED = frozenset({b"proxy", b"accept-encoding"})
+
+
 def header_params(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
     """Header fields as `HTTP_*` variables (RFC 3875 §4.1.18).
 
     Duplicates are joined with `, `, those of Cookie with `; `. Left out: names with anything but
-    letters, digits and hyphens, and `Proxy` (CVE-2016-5385: many HTTP clients take `HTTP_PROXY`
-    from the environment).
+    letters, digits and hyphens; `Proxy` (CVE-2016-5385: many HTTP clients take `HTTP_PROXY` from
+    the environment); `Accept-Encoding`, which speaks of HTTP bodies, while PHP would compress what
+    becomes a message, and no client could undo that.
     """
     joined: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name == b"proxy" or not _PASSED_NAME.fullmatch(name):
+        if name in _NOT_PASSED or not _PASSED_NAME.fullmatch(name):
             continue
         if name in joined:
             value = joined[name] + (b"; " if name == b"cookie" else b", ") + value
@@ -122,7 +126,7 @@ class ResponseHead(NamedTuple):
 
     `headers` are (name in lower case, value); `is_binary` says whether the content type asks for a
     binary WebSocket message; `content_length` is None where none was given; `has_actions` says
-    whether there is any `Wsgate-*` field.
+    whether there is any `Wsgate-*` field, `is_encoded` whether a content coding was applied.
     """
 
     status: int
@@ -130,6 +134,7 @@ class ResponseHead(NamedTuple):
     is_binary: bool
     content_length: int | None
     has_actions: bool
+    is_encoded: bool
 
 
 class CGIResponse(NamedTuple):
@@ -181,6 +186,7 @@ def parse_response_head(block: bytes) -> ResponseHead:
         is_binary_type(_one(headers, "content-type")),
         _length(headers),
         any(name.startswith("wsgate-") for name, _ in headers),
+        (_one(headers, "content-encoding") or "identity").lower() != "identity",
     )
 
 

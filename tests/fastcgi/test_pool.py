@@ -434,16 +434,41 @@ def test_there_are_never_more_connections_than_max_in_flight():
     assert repr(net.pool) == "<ConnectionPool default: 0 in flight, 2 idle, 0 waiting>"
 
 
-def test_the_most_recently_used_connection_is_used_first():
+def test_the_least_recently_used_connection_is_used_first():
     net = kept()
     for _ in range(2):
         net.request()
         net.endpoint.accept()
     net.endpoint.receive(answer(), 1)
     net.endpoint.receive(answer(), 0)
-    net.endpoint.transports[0].clear()
+    net.endpoint.transports[1].clear()
     net.request()
-    assert net.endpoint.transports[0].value() != b""
+    assert net.endpoint.transports[1].value() != b""
+
+
+def test_with_workers_of_its_own_a_connection_to_each_is_opened_before_one_is_used_again():
+    net = kept(max_in_flight=3, own_workers=True)
+    for connects in (1, 2, 3, 3, 3):
+        outcome = net.request()
+        if net.endpoint.attempts:
+            net.endpoint.accept()
+        assert net.endpoint.connects == connects
+        busy = next(i for i, t in enumerate(net.endpoint.transports) if t.value())
+        net.endpoint.receive(answer(), busy)
+        net.endpoint.transports[busy].clear()
+        assert outcome.result == TEXT
+
+
+def test_with_workers_of_its_own_an_idle_connection_serves_when_no_new_one_can_be_made():
+    net = kept(max_in_flight=2, own_workers=True)
+    net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer(), 0)
+    outcome = net.request()
+    net.endpoint.refuse()
+    net.clock.advance(0.02)
+    net.endpoint.receive(answer(), 0)
+    assert outcome.result == TEXT
 
 
 def test_a_kept_connection_that_dies_while_idle_is_dropped_silently():

@@ -73,6 +73,19 @@ def test_a_redirect_or_an_empty_4xx_is_no_answer(lines):
         reply(*lines)
 
 
+def test_a_script_that_died_gives_no_answer_even_if_part_of_one_went_out():
+    with pytest.raises(ScriptFailed) as caught:
+        reply(body=b"half an ans", stderr=b"PHP message: PHP Fatal error:  Uncaught Exception")
+    assert failure_of(caught.value).status == 500
+    assert reply(body=b"whole", stderr=b"PHP message: PHP Warning:  x") == Reply(b"whole", False)
+
+
+def test_a_compressed_body_is_no_answer():
+    with pytest.raises(NotAnAnswer, match="compressed"):
+        reply(b"Content-Encoding: gzip", body=b"\x1f\x8b")
+    assert reply(b"Content-Encoding: identity", body=b"x") == Reply(b"x", False)
+
+
 def test_text_that_is_not_utf8_is_no_answer_and_says_where():
     with pytest.raises(NotAnAnswer, match="not UTF-8 at byte 2"):
         reply(body=b"ab\xff")

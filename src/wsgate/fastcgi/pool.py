@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from twisted.internet import defer
@@ -45,10 +45,12 @@ class ConnectionPool:
     room. Once a byte was sent, a request is never sent again; its answer must be complete within
     `response_timeout` seconds of that and hold at most `max_answer_size` bytes of STDOUT.
 
-    With `keep_connections` a connection is used again, the most recently used first; there are
-    never more than `max_in_flight`, idle ones included. Each holds a worker of PHP-FPM, so this is
-    for an application that is ours alone and has as many workers as that. Without it each request
-    has a connection of its own, closed by us at END_REQUEST.
+    With `keep_connections` a connection is used again, the least recently used first, since after
+    `fastcgi_finish_request()` a worker goes on with the last request; there are never more than
+    `max_in_flight`, idle ones included. Each holds a worker of PHP-FPM, so this is for an
+    application that is ours alone and has as many workers as that; `own_workers` says that it is
+    so, and lets a connection be opened to each worker before one is used again. Without
+    `keep_connections` each request has a connection of its own, closed by us at END_REQUEST.
 
     `requests` made == `responses` + the sum of `errors` (by name of the class; CancelledError is a
     request cancelled while it waited) + `in_flight` + `waiting`, at any time. `surplus` counts
@@ -68,6 +70,7 @@ class ConnectionPool:
         response_timeout: float = 30.0,
         connect_timeout: float = 1.0,
         keep_connections: bool = False,
+        own_workers: bool = False,
         max_answer_size: int = 16 * 2**20,
         name: str = "default",
     ) -> None:
@@ -78,6 +81,7 @@ class ConnectionPool:
         self.name = name
         self.timeouts = Timeouts(clock)
         self.keep_connections = keep_connections
+        self._own_workers = own_workers
         self.response_timeout = response_timeout
         self.max_answer_size = max_answer_size
         self.requests = 0
@@ -94,7 +98,7 @@ class ConnectionPool:
         # Not empty only if no place is free or the pool is not open; an idle connection exists only
         # if nobody waits and the pool is open.
         self._waiting: OrderedDict[Unsent, None] = OrderedDict()
-        self._idle: list[FastCGIProtocol] = []
+        self._idle: deque[FastCGIProtocol] = deque()
         self._connecting: dict[FastCGIProtocol, Unsent] = {}
         self._filling = False
         self._held = False
@@ -128,10 +132,12 @@ class ConnectionPool:
         only means that nobody listens.
         """
         self.requests += 1
-        if self._idle:
+        if self._idle and (
+            not self._own_workers or self._in_flight + len(self._idle) >= self._max_in_flight
+        ):
             deferred: Deferred[Response] = Deferred()
             self._in_flight += 1
-            self._idle.pop().send(request, deferred)
+            self._idle.popleft().send(request, deferred)
             return deferred
         if self._open and self._in_flight < self._max_in_flight:
             unsent = self._take(request)
@@ -240,8 +246,8 @@ class ConnectionPool:
     # Making connections, for requests that have a place
 
     def _connect(self, unsent: Unsent) -> None:
-        if self._idle:
-            self._idle.pop().send(unsent.request, unsent.deferred)
+        if self._idle and (unsent.tried or unsent.rounds):
+            self._idle.popleft().send(unsent.request, unsent.deferred)
             return
         backend = self._backends.choose(unsent.tried)
         if backend is None:

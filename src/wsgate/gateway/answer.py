@@ -144,8 +144,12 @@ def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[
     if head.status == 204:
         return Reply(None, close=close), warnings
     try:
+        if _FATAL in stderr:
+            raise ScriptFailed(max(head.status, 500))
         if head.status >= 300:
             _require_answer(head.status, body, stderr)
+        if head.is_encoded:
+            raise NotAnAnswer("the body is compressed (Content-Encoding), which no message can be")
         if not head.is_binary:
             _require_utf8(body)
     except NoAnswer as error:
@@ -153,6 +157,9 @@ def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[
         raise
     return Reply(body, head.is_binary, close), warnings
 
+
+# What PHP logs when a script dies. Its output until then may have gone out as a 200 before.
+_FATAL = b"PHP message: PHP Fatal error: "
 
 # What PHP-FPM and php-cgi log when SCRIPT_FILENAME cannot be run; the status alone could be the
 # script's own.

@@ -19,6 +19,11 @@ DEFAULT_INI: Mapping[str, str] = {
     "log_errors": "1",
     "expose_php": "0",
     "opcache.enable": "1",
+    # On, without a limit: no byte of an answer leaves before the script's end, so that a fatal
+    # error makes it a 500 however much was printed before.
+    "output_buffering": "1",
+    # No client could undo it: an answer becomes a WebSocket message.
+    "zlib.output_compression": "0",
     # The script is fixed by wsgate's configuration; PHP must not look for another one in its path.
     "cgi.fix_pathinfo": "0",
 }

@@ -68,16 +68,22 @@ def readable_by(path: str, user: str | None = None) -> bool:
     path = os.path.abspath(path)
     if became is None:
         return os.access(path, os.R_OK, effective_ids=True)
-    test = subprocess.run(
-        ["/bin/sh", "-c", 'test -r "$0"', path],
-        user=became.uid,
-        group=became.gid,
-        extra_groups=became.groups,
-        cwd="/",
-        env={},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    try:
+        test = subprocess.run(
+            ["/bin/sh", "-c", 'test -r "$0"', path],
+            user=became.uid,
+            group=became.gid,
+            extra_groups=became.groups,
+            cwd="/",
+            env={},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except PermissionError:
+        raise PHPUserError(
+            f"root may not become PHP's user {became.name} here (CAP_SETUID and CAP_SETGID are "
+            "missing, as in a container without them): start wsgate as an ordinary user"
+        ) from None
     return test.returncode == 0
 
 
