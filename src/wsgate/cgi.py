@@ -138,17 +138,17 @@ class ResponseHead(NamedTuple):
 
 
 class CGIResponse(NamedTuple):
-    """A CGI response: its header and the bytes of its body."""
+    """A CGI response: its header and its body, which is a view where the output was a bytearray."""
 
     head: ResponseHead
-    body: bytes
+    body: bytes | memoryview
 
 
 # Applications end lines with LF or CR LF, mixed too.
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
-def parse_response(stdout: bytes) -> CGIResponse:
+def parse_response(stdout: bytes | bytearray) -> CGIResponse:
     """Read the output of a script (RFC 3875 §6): header fields, an empty line, the body.
 
     Raises:
@@ -161,8 +161,12 @@ def parse_response(stdout: bytes) -> CGIResponse:
             raise MalformedResponse(f"header is longer than {MAX_HEADER_BYTES} bytes")
         raise MalformedResponse("no empty line after the header")
     # A script sends the same few headers with every answer, so they are read once.
-    head = parse_response_head(stdout[: match.start()])
-    body = stdout[match.end() :]
+    head = parse_response_head(bytes(stdout[: match.start()]))
+    body: bytes | memoryview
+    if isinstance(stdout, bytes):
+        body = stdout[match.end() :]
+    else:
+        body = memoryview(stdout)[match.end() :]
     if head.content_length is not None and head.content_length != len(body):
         raise MalformedResponse(
             f"Content-Length is {head.content_length}, the body has {len(body)} bytes"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.websocket.frames import encode_message
+from wsgate.websocket.frames import encode_fragments, encode_message
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,12 @@ def test_the_frames_hold_the_message_and_none_is_longer_than_asked(payload, size
     assert all(len(piece) <= size for _, piece in sent)
     assert [first & 0x0F for first, _ in sent] == [opcode] + [0] * (len(sent) - 1)
     assert [bool(first & 0x80) for first, _ in sent] == [False] * (len(sent) - 1) + [True]
+
+
+@given(st.binary(min_size=1, max_size=2000), st.integers(1, 700), st.integers(1, 1500))
+def test_chunks_joined_are_the_message_and_hold_whole_frames(payload, fragment, chunk):
+    chunks = list(encode_fragments(1, payload, fragment, chunk))
+    assert b"".join(chunks) == b"".join(encode_fragments(1, payload, fragment, len(payload)))
+    for made in chunks:
+        carried = sum(len(piece) for _, piece in frames(made))
+        assert carried <= max(chunk, fragment)

@@ -539,3 +539,98 @@ def test_a_client_that_is_sending_a_long_message_is_not_dropped_for_its_missing_
     assert not gateway.transport.aborted
     gateway.clock.advance(45)
     assert gateway.transport.aborted
+
+
+# -- long answers
+
+
+LONG = bytes(range(256)) * 4000
+OCTETS = b"Content-Type: application/octet-stream"
+
+
+def whole(sent_frames):
+    """The one message in frames, with control frames apart."""
+    data = b"".join(payload for opcode, payload in sent_frames if opcode < 8)
+    return data, [(opcode, payload) for opcode, payload in sent_frames if opcode >= 8]
+
+
+def test_a_long_answer_goes_out_a_part_per_turn_and_others_get_theirs(gateway):
+    gateway.receive(frame(TEXT, b"x"))
+    gateway.pool.answer(LONG, header=OCTETS)
+    parts = [gateway.sent()]
+    assert len(parts[0]) < 300_000
+    while gateway.clock.getDelayedCalls() and gateway.protocol._sending is not None:
+        gateway.clock.advance(0)
+        parts.append(gateway.sent())
+    assert whole([(f & 15, p) for f, p in frames(b"".join(parts))]) == (LONG, [])
+
+
+def test_the_next_message_is_asked_only_when_a_long_answer_is_out(gateway):
+    gateway.protocol.pauseProducing()
+    gateway.protocol.resumeProducing()
+    gateway.receive(frame(TEXT, b"1") + frame(TEXT, b"2"))
+    gateway.protocol.transport.write = stop_after(gateway, gateway.protocol.transport.write)
+    gateway.pool.answer(LONG, header=OCTETS)
+    gateway.clock.advance(0)
+    assert len(gateway.pool.requests) == 1
+    while gateway.protocol._sending is not None:
+        gateway.protocol.resumeProducing()
+        gateway.clock.advance(0)
+    assert len(gateway.pool.requests) == 2 or gateway.protocol._output_paused
+    gateway.protocol.resumeProducing()
+    assert len(gateway.pool.requests) == 2
+    assert whole(gateway.sent_frames())[0] == LONG
+
+
+def stop_after(gateway, write):
+    """A transport that is full after each write."""
+
+    def write_and_pause(data):
+        write(data)
+        gateway.protocol.pauseProducing()
+
+    return write_and_pause
+
+
+def test_a_ping_is_answered_between_the_fragments_of_a_long_answer(gateway):
+    gateway.receive(frame(TEXT, b"x"))
+    gateway.pool.answer(LONG, header=OCTETS)
+    gateway.receive(frame(PING, b"p"))
+    while gateway.protocol._sending is not None:
+        gateway.clock.advance(0)
+    sent = gateway.sent_frames()
+    assert whole(sent) == (LONG, [(PONG, b"p")])
+    assert sent[-1][0] != PONG
+
+
+@pytest.mark.parametrize("header", [b"Wsgate-Close: 4001 done", b"X: y"])
+def test_a_close_comes_after_a_long_answer(gateway, header):
+    gateway.receive(frame(TEXT, b"x") + frame(CLOSE, b"\x03\xe8"))
+    gateway.pool.answer(LONG, header=OCTETS + b"\r\n" + header)
+    while gateway.protocol._sending is not None:
+        assert not gateway.transport.disconnecting
+        gateway.clock.advance(0)
+    data, [(opcode, payload)] = whole(gateway.sent_frames())
+    assert data == LONG
+    assert opcode == CLOSE
+    assert int.from_bytes(payload[:2], "big") == (4001 if b"4001" in header else 1000)
+    assert gateway.transport.disconnecting
+
+
+def test_a_client_lost_during_a_long_answer_leaves_nothing_behind(gateway):
+    gateway.receive(frame(TEXT, b"x"))
+    gateway.pool.answer(LONG, header=OCTETS)
+    gateway.lose()
+    gateway.clock.advance(0)
+    assert gateway.clock.getDelayedCalls() == [] or len(gateway.factory.timeouts) == 0
+
+
+def test_a_shut_down_waits_for_a_long_answer_that_is_going_out(gateway):
+    gateway.receive(frame(TEXT, b"x"))
+    gateway.pool.answer(LONG, header=OCTETS)
+    gateway.factory.close_all()
+    while gateway.protocol._sending is not None:
+        gateway.clock.advance(0)
+    data, [(_, payload)] = whole(gateway.sent_frames())
+    assert data == LONG
+    assert payload[:2] == b"\x03\xe9"

@@ -57,7 +57,7 @@ class Request(NamedTuple):
     """
 
     params: bytes
-    stdin: bytes
+    stdin: bytes | bytearray
 
     def __repr__(self) -> str:
         return f"<Request: {len(self.params)} bytes of params, {len(self.stdin)} of stdin>"
@@ -66,7 +66,7 @@ class Request(NamedTuple):
 class Response(NamedTuple):
     """A complete answer: all of STDOUT, the first 8 KiB of STDERR, the exit status (0 to 2³²-1)."""
 
-    stdout: bytes
+    stdout: bytes | bytearray
     stderr: bytes
     app_status: int
 
@@ -138,8 +138,15 @@ class ResponderConnection:
         return self.state is _IDLE
 
     def send_request(self, request: Request, keep_connection: bool) -> bytes:
+        """As `request_parts`, joined."""
+        return b"".join(self.request_parts(request, keep_connection))
+
+    def request_parts(
+        self, request: Request, keep_connection: bool
+    ) -> tuple[bytes | memoryview, ...]:
         """The bytes that make the request, to be sent whole. RuntimeError unless IDLE.
 
+        A long body comes as views of it, so that it need not be copied at all.
         With `keep_connection` the application is asked to leave the connection open after its
         answer (FCGI_KEEP_CONN, FastCGI 1.0 §5.1).
         """
@@ -148,13 +155,11 @@ class ResponderConnection:
         self.state = _ACTIVE
         self._keep_connection = keep_connection
         self._received = False
-        return b"".join(
-            (
-                _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE,
-                request.params,
-                _END_PARAMS,
-                *stream_parts(_STDIN, request.stdin),
-            )
+        return (
+            _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE,
+            request.params,
+            _END_PARAMS,
+            *stream_parts(_STDIN, request.stdin),
         )
 
     def receive_data(self, data: bytes) -> Response | None:
@@ -237,8 +242,9 @@ class ResponderConnection:
             self._fail(_refusal(protocol_status))
         self.surplus = surplus
         self.state = _IDLE if self._keep_connection and not surplus else _CLOSED
-        response = Response(bytes(self._stdout), bytes(self._stderr), app_status)
-        self._stdout.clear()
+        response = Response(self._stdout, bytes(self._stderr), app_status)
+        # A long answer is handed over as it is, not copied.
+        self._stdout = bytearray()
         self._stderr.clear()
         return response
 

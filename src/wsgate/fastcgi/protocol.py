@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from zope.interface import implementer
 from wsgate.fastcgi.backend import Backend
 from wsgate.fastcgi.connection import Request, ResponderConnection, Response
 from wsgate.fastcgi.errors import FastCGIError
+from wsgate.fastcgi.records import MAX_CONTENT
 from wsgate.timeouts import Timeout, Timeouts
 
 
@@ -55,6 +57,7 @@ class FastCGIProtocol:
         "_owner",
         "_receive",
         "_timeout",
+        "_write_parts",
         "backend",
         "transport",
     )
@@ -63,6 +66,7 @@ class FastCGIProtocol:
         self.backend = backend
         # Any: what Twisted gives has more than ITransport promises.
         self.transport: Any = None
+        self._write_parts: Callable[[Iterable[bytes | memoryview]], None] | None = None
         self._owner = owner
         self._connection = ResponderConnection(owner.max_answer_size)
         self._receive = self._connection.receive_data
@@ -78,7 +82,11 @@ class FastCGIProtocol:
         owner = self._owner
         self._deferred = deferred
         self._timeout = owner.timeouts.call_later(owner.response_timeout, self._timed_out)
-        self.transport.write(self._connection.send_request(request, owner.keep_connections))
+        connection = self._connection
+        if self._write_parts is not None and len(request.stdin) > MAX_CONTENT:
+            self._write_parts(connection.request_parts(request, owner.keep_connections))
+        else:
+            self.transport.write(connection.send_request(request, owner.keep_connections))
 
     def close(self) -> None:
         """Close at once, without a word to the owner. Harmless when closed, or not yet open."""
@@ -130,6 +138,8 @@ class FastCGIProtocol:
         set_no_delay = getattr(transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
+        # Only our own transport takes views; Twisted's want bytes.
+        self._write_parts = getattr(transport, "write_parts", None)
         self._owner.connected(self)
 
     def dataReceived(self, data: bytes) -> None:

@@ -97,14 +97,14 @@ def encode_record(type: int, content: bytes = b"", request_id: int = REQUEST_ID)
     return _pack_header(VERSION, type, request_id, len(content), 0) + content
 
 
-def stream_parts(type: int, content: bytes) -> list[bytes | memoryview]:
+def stream_parts(type: int, content: bytes | bytearray) -> list[bytes | memoryview]:
     """A whole stream, to be joined: `content` in as few records as can be, and the empty record.
 
     The parts are views of `content`, so that a long message is copied once, by the join.
     """
     size = len(content)
     if 0 < size <= MAX_CONTENT:
-        return [_pack_header(VERSION, type, REQUEST_ID, size, 0), content, _END[type]]
+        return [_pack_header(VERSION, type, REQUEST_ID, size, 0), bytes(content), _END[type]]
     parts: list[bytes | memoryview] = []
     view = memoryview(content)
     for start in range(0, size, MAX_CONTENT):

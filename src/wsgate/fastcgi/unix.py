@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet import defer, main
@@ -27,6 +30,9 @@ from zope.interface import implementer
 
 READ_SIZE = 256 * 1024
 """More than a UNIX socket holds: what is there is taken in one call."""
+
+MAX_PARTS = 64
+"""Pieces given to the kernel in one call: more than the socket takes at once."""
 
 
 class Path(Protocol):
@@ -80,7 +86,16 @@ _ABORTED = Failure(ConnectionAborted())
 class UNIXTransport:
     """The transport of one such connection: as much of ITransport as FastCGI needs."""
 
-    __slots__ = ("_protocol", "_reactor", "_recv", "_send", "_socket", "_unsent", "fileno")
+    __slots__ = (
+        "_protocol",
+        "_reactor",
+        "_recv",
+        "_send",
+        "_sendmsg",
+        "_socket",
+        "_unsent",
+        "fileno",
+    )
 
     def __init__(
         self, reactor: IReactorFDSet, connection: socket.socket, protocol: IProtocol
@@ -90,7 +105,8 @@ class UNIXTransport:
         self._socket: socket.socket | None = connection
         self._recv = connection.recv
         self._send = connection.send
-        self._unsent: bytes | memoryview = b""
+        self._sendmsg = connection.sendmsg
+        self._unsent: deque[memoryview] = deque()
         self.fileno = connection.fileno
         reactor.addReader(self)
 
@@ -98,18 +114,24 @@ class UNIXTransport:
         """Send `data` now; what the socket does not take goes out when it can."""
         if self._socket is None:
             return
-        if self._unsent:
-            self._unsent = bytes(self._unsent) + data
-            return
-        try:
-            sent = self._send(data)
-        except OSError:
-            # Full for now, or broken: `doWrite` will find out which, outside of this call.
-            sent = 0
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._send(data)
+            except OSError:
+                # Full for now, or broken: `doWrite` will find out which, outside of this call.
+                sent = 0
         if sent != len(data):
-            # A view: a long message would otherwise be copied for each part that goes out.
-            self._unsent = memoryview(data)[sent:]
-            self._reactor.addWriter(self)
+            self._wait_with((memoryview(data)[sent:],))
+
+    def write_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Send `parts` one after the other, as soon as the socket has room, without joining them."""
+        if self._socket is not None:
+            self._wait_with(memoryview(part) for part in parts)
+
+    def _wait_with(self, parts: Iterable[memoryview]) -> None:
+        self._unsent.extend(parts)
+        self._reactor.addWriter(self)
 
     def abortConnection(self) -> None:
         """Close at once; the protocol hears of it within this call."""
@@ -131,14 +153,18 @@ class UNIXTransport:
 
     def doWrite(self) -> Any:
         """Called by the reactor: there is room."""
+        unsent = self._unsent
         try:
-            sent = self._send(self._unsent)
+            sent = self._sendmsg(list(islice(unsent, MAX_PARTS)))
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
-        self._unsent = self._unsent[sent:]
-        if not self._unsent:
+        while unsent and sent >= len(unsent[0]):
+            sent -= len(unsent.popleft())
+        if unsent:
+            unsent[0] = unsent[0][sent:]
+        else:
             self._reactor.removeWriter(self)
         return None
 

@@ -7,6 +7,7 @@ backend said about its failure goes to the client.
 from __future__ import annotations
 
 import json
+from codecs import IncrementalDecoder, getincrementaldecoder
 from typing import Literal, NamedTuple
 
 from twisted.logger import LogLevel
@@ -60,7 +61,7 @@ class Reply(NamedTuple):
     `payload` is None where nothing is sent.
     """
 
-    payload: bytes | None
+    payload: bytes | memoryview | None
     is_binary: bool = False
     close: Close | None = None
 
@@ -126,7 +127,9 @@ def reply_to_failure(error: BaseException, message_id: str, on_error: OnError) -
     return Reply(payload, close=asked)
 
 
-def reply_to_response(stdout: bytes, stderr: bytes = b"") -> tuple[Reply, tuple[str, ...]]:
+def reply_to_response(
+    stdout: bytes | bytearray, stderr: bytes = b""
+) -> tuple[Reply, tuple[str, ...]]:
     """What PHP's output means for the client.
 
     Args:
@@ -168,11 +171,11 @@ _NO_SCRIPT = (b"Primary script unknown", b"Unable to open primary script", b"has
 _NO_INPUT = b"No input file specified."
 
 
-def _require_answer(status: int, body: bytes, stderr: bytes) -> None:
+def _require_answer(status: int, body: bytes | memoryview, stderr: bytes) -> None:
     if status >= 500:
         raise ScriptFailed(status)
     if status in (403, 404) and (
-        any(text in stderr for text in _NO_SCRIPT) or body.startswith(_NO_INPUT)
+        any(text in stderr for text in _NO_SCRIPT) or bytes(body[: len(_NO_INPUT)]) == _NO_INPUT
     ):
         raise ScriptMissing(status)
     if status < 400:
@@ -181,16 +184,31 @@ def _require_answer(status: int, body: bytes, stderr: bytes) -> None:
         raise NotAnAnswer(f"status {status} without a body")
 
 
-def _require_utf8(body: bytes) -> None:
-    if body.isascii():
+def _require_utf8(body: bytes | memoryview) -> None:
+    if isinstance(body, bytes) and body.isascii():
         return
+    # In pieces: as one string a long body would take four times its memory.
+    decoder = getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _PIECE):
+        piece = bytes(body[start : start + _PIECE])
+        if piece.isascii() and not decoder.getstate()[0]:
+            continue
+        _decode(decoder, piece, start)
+    _decode(decoder, b"", len(body), final=True)
+
+
+_PIECE = 64 * 1024
+
+
+def _decode(decoder: IncrementalDecoder, piece: bytes, start: int, *, final: bool = False) -> None:
+    kept = len(decoder.getstate()[0])
     try:
-        body.decode()
+        decoder.decode(piece, final)
     except UnicodeDecodeError as error:
         # RFC 6455 §8.1: a text message that is not UTF-8 would cost the client its connection.
         raise NotAnAnswer(
-            f"the body is text by its Content-Type but not UTF-8 at byte {error.start}; "
-            "send Content-Type: application/octet-stream for binary"
+            f"the body is text by its Content-Type but not UTF-8 at byte "
+            f"{start - kept + error.start}; send Content-Type: application/octet-stream for binary"
         ) from None
 
 

@@ -18,7 +18,7 @@ from wsgate.oneline import one_line
 class Peer(Protocol):
     """What a conversation asks of its socket."""
 
-    def send_message(self, payload: bytes, is_binary: bool) -> None:
+    def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
         """Send one whole message."""
 
     def close(self, code: int, reason: str) -> None:
@@ -42,7 +42,7 @@ class QueueLimits(NamedTuple):
 
 
 # An empty deque takes 700 bytes, and most connections never have two messages at a time.
-_NO_QUEUE: deque[tuple[bytes, bool]] = deque(maxlen=0)
+_NO_QUEUE: deque[tuple[bytes | bytearray, bool]] = deque(maxlen=0)
 
 
 class Conversation:
@@ -97,7 +97,7 @@ class Conversation:
         """Whether no message is in flight or waiting."""
         return not self._in_flight and not self._queue
 
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
+    def message_received(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """Take one whole message; it is asked of PHP when its turn comes."""
         self._route.tally.received += 1
         if self._closed:
@@ -123,7 +123,7 @@ class Conversation:
             # Takes the request back where it still waits for a worker; later it does nothing.
             self._turn.cancel()
 
-    def _enqueue(self, payload: bytes, is_binary: bool) -> None:
+    def _enqueue(self, payload: bytes | bytearray, is_binary: bool) -> None:
         if self._queue is _NO_QUEUE:
             self._queue = deque()
         self._queue.append((payload, is_binary))
@@ -135,7 +135,7 @@ class Conversation:
     def _is_full(self) -> bool:
         return len(self._queue) >= self._limits.messages or self._queued_size >= self._limits.size
 
-    def _ask(self, payload: bytes, is_binary: bool) -> None:
+    def _ask(self, payload: bytes | bytearray, is_binary: bool) -> None:
         self._number += 1
         route = self._route
         params = b"".join(

@@ -71,7 +71,7 @@ class Route:
             pairs.append((b"WSGATE_SUBPROTOCOL", subprotocol.encode()))
         return encode_params(pairs)
 
-    def message_params(self, payload: bytes, is_binary: bool, message_id: str) -> bytes:
+    def message_params(self, payload: bytes | bytearray, is_binary: bool, message_id: str) -> bytes:
         """The PARAMS record that differs from message to message."""
         return encode_pairs_record(
             _kind_of_message(self.content_type(payload, is_binary), is_binary)
@@ -79,7 +79,7 @@ class Route:
             + encode_pair(b"WSGATE_MESSAGE_ID", message_id.encode())
         )
 
-    def content_type(self, payload: bytes, is_binary: bool) -> str:
+    def content_type(self, payload: bytes | bytearray, is_binary: bool) -> str:
         """The `CONTENT_TYPE` of a message.
 
         JSON by its first byte and forms otherwise, so that PHP's `$_POST` and `$_REQUEST` work for

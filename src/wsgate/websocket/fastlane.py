@@ -16,7 +16,7 @@ _BINARY_FRAME = 0x82
 _LARGE = 1024
 """Bytes from which on Autobahn's masker is faster than Python's integers."""
 
-_LONG_HEADER = 14
+LONG_HEADER = 14
 """Bytes before the payload of a frame with a length of eight bytes: 2, the length, the mask."""
 
 
@@ -62,52 +62,61 @@ def take_message(data: bytes, start: int, limit: int) -> tuple[bytes, bool, int]
 class LongMessage:
     """Collects one final, masked frame of more than 65535 bytes.
 
-    It is unmasked once, when it is whole. It is kept in one piece: a list of its parts would cost
-    50 bytes for each byte that a client sends singly.
+    Each part is unmasked and checked as it arrives, so that no single one is much work. It is kept
+    in one piece: a list of its parts would cost 50 bytes for each byte that a client sends singly.
     """
 
-    __slots__ = ("_frame", "_missing")
+    __slots__ = ("_header", "_masker", "_missing", "_utf8", "is_binary", "is_valid", "payload")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, header: bytes, size: int) -> None:
+        self.is_binary = header[0] == _BINARY_FRAME
+        self.is_valid = True
+        """False once text turned out not to be UTF-8; the message is then Autobahn's."""
+        self.payload = bytearray()
+        self._header = header
         self._missing = size
-        self._frame = bytearray()
+        self._masker = create_xor_masker(header[10:], size)
+        self._utf8 = Utf8Validator()
 
     @classmethod
     def begin(cls, data: bytes, start: int, limit: int) -> LongMessage | None:
-        """Begin with the frame at `start`; None if it is none of this kind, or above `limit`.
+        """Begin with the header at `start`; None if it is none of this kind, or above `limit`.
 
-        Nothing is taken yet: `receive_data` gets the frame from its first byte on.
+        What follows these `LONG_HEADER` bytes is for `receive_data`.
         """
-        if len(data) - start < _LONG_HEADER or data[start + 1] != 0xFF:
+        if len(data) - start < LONG_HEADER or data[start + 1] != 0xFF:
             return None
         if data[start] != _TEXT_FRAME and data[start] != _BINARY_FRAME:
             return None
         size = int.from_bytes(data[start + 2 : start + 10], "big")
         if not 0xFFFF < size <= limit:
             return None
-        return cls(_LONG_HEADER + size)
+        return cls(data[start : start + LONG_HEADER], size)
 
-    def receive_data(self, data: bytes) -> bytes | None:
-        """Take a part of the frame; what follows the frame once it is whole, before that None."""
-        self._missing -= len(data)
-        if self._missing > 0:
-            self._frame += data
-            return None
-        end = len(data) + self._missing
-        self._frame += memoryview(data)[:end]
-        return data[end:]
+    @property
+    def is_whole(self) -> bool:
+        """Whether `payload` is the whole message."""
+        return not self._missing
 
-    def message(self) -> tuple[bytes, bool] | None:
-        """The payload and whether it is binary, or None for text that is not UTF-8."""
-        frame = memoryview(self._frame)
-        payload = unmasked(bytes(frame[10:_LONG_HEADER]), bytes(frame[_LONG_HEADER:]))
-        if frame[0] == _BINARY_FRAME:
-            return payload, True
-        return (payload, False) if is_utf8(payload) else None
+    def receive_data(self, data: bytes) -> bytes:
+        """Take what belongs to the frame; the result is what follows it."""
+        part = data[: self._missing]
+        if part:
+            piece = self._masker.process(part)
+            self.payload += piece
+            self._missing -= len(part)
+            if not self.is_binary:
+                self._check(piece)
+        return data[len(part) :]
+
+    def _check(self, piece: bytes) -> None:
+        valid, ends_whole, _, _ = self._utf8.validate(piece)
+        self.is_valid = bool(valid and (ends_whole or self._missing))
 
     def received(self) -> bytes:
-        """All that was taken, for Autobahn to judge."""
-        return bytes(self._frame)
+        """All that was taken, as it came, for Autobahn to judge."""
+        size = len(self.payload)
+        return self._header + unmasked(self._header[10:], bytes(self.payload)) if size else b""
 
 
 def unmasked(mask: bytes, masked: bytes) -> bytes:
@@ -124,10 +133,6 @@ def is_utf8(payload: bytes) -> bool:
     """Whether `payload` is whole, valid UTF-8, RFC 6455 §8.1."""
     if payload.isascii():
         return True
-    if len(payload) > _LARGE:
-        # Python would make a string of it, four times as long.
-        valid, ends_whole, _, _ = Utf8Validator().validate(payload)
-        return bool(valid and ends_whole)
     try:
         payload.decode()
     except UnicodeDecodeError:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _FIN = 0x80
 _RSV1 = 0x40
 _CONTINUATION = 0x0
 
 
-def encode_message(opcode: int, payload: bytes, fragment_size: int, *, rsv1: bool = False) -> bytes:
+def encode_message(
+    opcode: int, payload: bytes | memoryview, fragment_size: int, *, rsv1: bool = False
+) -> bytes:
     """A message as a server sends it: unmasked frames of at most `fragment_size` payload bytes.
 
     Args:
@@ -16,20 +20,37 @@ def encode_message(opcode: int, payload: bytes, fragment_size: int, *, rsv1: boo
         fragment_size: at least 1. A payload of exactly this size is one frame.
         rsv1: marks the first frame as compressed (RFC 7692 §6.1).
     """
-    first = opcode | (_RSV1 if rsv1 else 0)
     size = len(payload)
     if size <= fragment_size:
-        return _header(first | _FIN, size) + payload
-    pieces: list[bytes | memoryview] = []
-    # Views, so that a long message is copied once, by the join.
+        return _header(opcode | (_RSV1 if rsv1 else 0) | _FIN, size) + payload
+    return b"".join(encode_fragments(opcode, payload, fragment_size, size, rsv1=rsv1))
+
+
+def encode_fragments(
+    opcode: int,
+    payload: bytes | memoryview,
+    fragment_size: int,
+    chunk_size: int,
+    *,
+    rsv1: bool = False,
+) -> Iterator[bytes]:
+    """As `encode_message`, in chunks of whole frames, each made when it is asked for.
+
+    A chunk holds as many frames as carry `chunk_size` bytes of payload, but at least one.
+    """
+    size = len(payload)
     view = memoryview(payload)
-    for start in range(0, size, fragment_size):
-        piece = view[start : start + fragment_size]
-        byte = first if start == 0 else _CONTINUATION
-        if start + fragment_size >= size:
-            byte |= _FIN
-        pieces += (_header(byte, len(piece)), piece)
-    return b"".join(pieces)
+    first = opcode | (_RSV1 if rsv1 else 0)
+    step = max(1, chunk_size // fragment_size) * fragment_size
+    for chunk in range(0, size, step):
+        pieces: list[bytes | memoryview] = []
+        for start in range(chunk, min(chunk + step, size), fragment_size):
+            piece = view[start : start + fragment_size]
+            byte = first if start == 0 else _CONTINUATION
+            if start + fragment_size >= size:
+                byte |= _FIN
+            pieces += (_header(byte, len(piece)), piece)
+        yield b"".join(pieces)
 
 
 def _header(first: int, size: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,15 @@ from wsgate.cgi import Client
 from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
-from wsgate.websocket.frames import encode_message
+from wsgate.websocket.frames import encode_fragments, encode_message
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
 from wsgate.websocket.opening import OpeningProtocol
 from wsgate.websocket.reading import ReadingProtocol
 
 _TEXT, _BINARY = 1, 2
+
+AT_ONCE = 256 * 1024
+"""Bytes of a message sent in one turn of the reactor; the rest waits for others to be served."""
 
 _log = Logger(namespace="wsgate")
 
@@ -56,6 +59,10 @@ class GatewayProtocol(ReadingProtocol):
     _subprotocol: str | None = None
     _send_timeout: Timeout | None = None
     _close_timeout: Timeout | None = None
+    _output_paused = False
+    _sending: Iterator[bytes] | None = None
+    """What is left of a long message that is going out."""
+    _close_later: tuple[int, str] | None = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
@@ -63,7 +70,7 @@ class GatewayProtocol(ReadingProtocol):
         for timeout in (self._send_timeout, self._close_timeout):
             if timeout is not None:
                 timeout.cancel()
-        self._held = None
+        self._held = self._sending = None
         if self._conversation is not None:
             self._conversation.connection_lost()
             self._connectionLost(reason)
@@ -151,7 +158,7 @@ class GatewayProtocol(ReadingProtocol):
         return (
             self.state == self.STATE_OPEN
             and self._conversation is not None
-            and not self._conversation.is_idle
+            and (self._sending is not None or not self._conversation.is_idle)
         )
 
     def _hold(self, end: Callable[[], object]) -> None:
@@ -192,29 +199,48 @@ class GatewayProtocol(ReadingProtocol):
 
     # -- the conversation's peer
 
-    def send_message(self, payload: bytes, is_binary: bool) -> None:
+    def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
         """Send one whole message, in fragments where it is long."""
         if self.state != self.STATE_OPEN:
             return
+        opcode = _BINARY if is_binary else _TEXT
+        fragment_size = self.factory.options.fragment_size
         deflate = self._perMessageCompress
         if deflate is not None:
             deflate.start_compress_message()
             payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
-        self.transport.write(
-            encode_message(
-                _BINARY if is_binary else _TEXT,
-                payload,
-                self.factory.options.fragment_size,
-                rsv1=deflate is not None,
-            )
-        )
+        rsv1 = deflate is not None
+        if len(payload) <= AT_ONCE:
+            self.transport.write(encode_message(opcode, payload, fragment_size, rsv1=rsv1))
+            return
+        self._sending = encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1)
+        self._conversation.output_paused()  # type: ignore[union-attr]  # it is the caller
+        self._send_on()
+
+    def _send_on(self) -> None:
+        """Send the next part of a long message, then let others have their turn."""
+        if self._sending is None or self._output_paused:
+            return
+        part = next(self._sending, None)
+        if part is None:
+            self._sending = None
+            if self._close_later is not None:
+                self.close(*self._close_later)
+            self._conversation.output_resumed()  # type: ignore[union-attr]  # it gave the message
+            self.conversation_idle()
+            return
+        self.transport.write(part)
+        if not self._output_paused:
+            self.factory.reactor.callLater(0, self._send_on)
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake.
+        """Start the closing handshake, behind a message that is going out.
 
         The one place that does: Autobahn's `sendClose` refuses the codes a server needs.
         """
-        if self.state == self.STATE_OPEN:
+        if self._sending is not None:
+            self._close_later = (code, reason)
+        elif self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=code, reasonUtf8=encode_truncate(reason, 123))
 
     def pause_reading(self) -> None:
@@ -229,7 +255,7 @@ class GatewayProtocol(ReadingProtocol):
 
     def conversation_idle(self) -> None:
         """All answers are out: what was held may happen."""
-        if self._held is not None:
+        if self._held is not None and self._sending is None:
             held, self._held = self._held, None
             held()
             self._read_on()
@@ -254,6 +280,7 @@ class GatewayProtocol(ReadingProtocol):
 
     def pauseProducing(self) -> None:
         """The client takes no data: `send_high_water` bytes wait."""
+        self._output_paused = True
         if self._conversation is not None:
             self._conversation.output_paused()
         self._send_timeout = self.factory.timeouts.call_later(
@@ -262,10 +289,13 @@ class GatewayProtocol(ReadingProtocol):
 
     def resumeProducing(self) -> None:
         """Everything written has reached the kernel."""
+        self._output_paused = False
         if self._send_timeout is not None:
             self._send_timeout.cancel()
             self._send_timeout = None
-        if self._conversation is not None:
+        if self._sending is not None:
+            self._send_on()
+        elif self._conversation is not None:
             self._conversation.output_resumed()
 
     def stopProducing(self) -> None:

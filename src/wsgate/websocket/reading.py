@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wsgate.gateway import Conversation
-from wsgate.websocket.fastlane import LongMessage, take_message
+from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
 from wsgate.websocket.opening import OpeningProtocol
 
 _POLICY_VIOLATION = 1008
@@ -70,22 +70,23 @@ class ReadingProtocol(OpeningProtocol):
             conversation.message_received(payload, is_binary)
             if self._reading_paused or self.state != self.STATE_OPEN:
                 break
-        rest = data[start:] if start else data
-        return rest if self._long_message is None else self._go_on_with_long_message(rest)
+        if self._long_message is not None:
+            return self._go_on_with_long_message(data[start + LONG_HEADER :])
+        return data[start:] if start else data
 
     def _go_on_with_long_message(self, data: bytes) -> bytes:
         """Add to the long message; deliver it when it is whole. Give what is left for Autobahn."""
-        assert self._long_message is not None
+        long_message = self._long_message
+        assert long_message is not None
         assert self._conversation is not None
         self._heard = True
-        rest = self._long_message.receive_data(data)
-        if rest is None:
-            return b""
-        long_message, self._long_message = self._long_message, None
-        message = long_message.message()
-        if message is None:
+        rest = long_message.receive_data(data)
+        if not long_message.is_valid:
+            self._long_message = None
             return long_message.received() + rest
-        self._conversation.message_received(*message)
+        if long_message.is_whole:
+            self._long_message = None
+            self._conversation.message_received(long_message.payload, long_message.is_binary)
         return rest
 
     def consumeData(self) -> None:

@@ -1,0 +1,1 @@
+"""wsgate beside the alternatives, in one run: `scripts/bench`."""

@@ -1,0 +1,257 @@
+"""What is measured side by side: how each gateway is started in front of the same PHP-FPM."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+from bench.opening import ask
+from bench.processes import Processes, StartFailed
+
+PEERS = Path(__file__).parent / "peers"
+KEPT_CONNECTIONS = 4
+_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
+
+
+@dataclass
+class Bench:
+    """The folder of one run, and the ports and files that its programs share."""
+
+    folder: Path
+    files: int
+    wsgate_python: str
+    tools: Path
+    port: int = field(init=False)
+    tls_port: int = field(init=False)
+    http_port: int = field(init=False)
+    push_port: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.port, self.tls_port, self.http_port, self.push_port = _free_ports(4)
+        self.php = self.folder / "php.sock"
+        self.script = self._copied("echo.php")
+        self.grip_script = self._copied("grip.php")
+        self.certificate = self.folder / "certificate.pem"
+        self.private_key = self.folder / "key.pem"
+        _make_certificate(self.certificate, self.private_key)
+
+    def fill(self, template: str, to: str) -> Path:
+        """Write a file of peers/ into the folder, with what it leaves open filled in."""
+        modules = next((path for path in _MODULES if Path(path).is_dir()), _MODULES[0])
+        values = {
+            **{name: str(value) for name, value in vars(self).items()},
+            "dir": str(self.folder),
+            "modules": modules,
+            "user_line": "user nobody nogroup;" if os.geteuid() == 0 else "",
+        }
+        target = self.folder / to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(Template((PEERS / template).read_text()).safe_substitute(values))
+        return target
+
+    def _copied(self, name: str) -> Path:
+        # PHP may run as a user who cannot read the clone.
+        return Path(shutil.copy(PEERS / name, self.folder / name))
+
+
+class PHP:
+    """The one PHP-FPM of a run: static, four workers, opcache."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.processes = Processes(bench.folder / "php-fpm.log")
+
+    def start(self) -> None:
+        """Start it; raises StartFailed."""
+        bench = self._bench
+        configuration = bench.folder / "php-fpm.conf"
+        user = "user = nobody\ngroup = nogroup\n" if os.geteuid() == 0 else ""
+        configuration.write_text(
+            f"[global]\nerror_log = {bench.folder}/php-fpm-error.log\ndaemonize = no\n"
+            f"[bench]\n{user}listen = {bench.php}\nlisten.mode = 0666\nlisten.backlog = 4096\n"
+            f"pm = static\npm.max_children = {KEPT_CONNECTIONS}\n"
+            "php_admin_value[post_max_size] = 64M\nphp_admin_value[memory_limit] = 256M\n"
+        )
+        self.processes.start(
+            [_php_fpm(), "-F", "-y", str(configuration), "-d", "opcache.enable=1"],
+            cwd=bench.folder,
+        )
+        deadline = time.monotonic() + 10
+        while not bench.php.exists():
+            self.processes.check()
+            if time.monotonic() > deadline:
+                raise StartFailed(f"php-fpm does not listen: {self.processes.tail()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.processes.stop()
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """`start` begins its programs; `limit` marks PHP-FPM itself, which has none."""
+
+    name: str
+    title: str
+    start: Callable[[Bench, Processes], None] | None
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether this is PHP-FPM alone."""
+        return self.start is None
+
+    def run(self, bench: Bench) -> Processes:
+        """Start it and wait until a message has been answered by PHP, plain and over TLS."""
+        processes = Processes(bench.folder / f"{self.name}.log")
+        if self.start is None:
+            return processes
+        try:
+            self.start(bench, processes)
+            for port, tls in ((bench.port, False), (bench.tls_port, True)):
+                _wait_for_answer(processes, port, tls)
+        except BaseException:
+            processes.stop()
+            raise
+        return processes
+
+
+def _wait_for_answer(processes: Processes, port: int, tls: bool) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        processes.check()
+        try:
+            answer = ask(port, tls, b"?is PHP there")
+        except OSError as error:
+            answer = str(error).encode()
+        if answer == b"!is PHP there":
+            return
+        if time.monotonic() > deadline:
+            raise StartFailed(f"answers {answer[:200]!r}; its log: {processes.tail()}")
+        time.sleep(0.05)
+
+
+def _start_wsgate(kept: bool) -> Callable[[Bench, Processes], None]:
+    settings = [
+        "limits.max_connections=20000",
+        "limits.max_connections_per_address=0",
+        "limits.max_message_size=32MiB",
+        "limits.max_frame_size=32MiB",
+        "limits.max_answer_size=32MiB",
+        "pools.default.queue=20000",
+        "pools.default.queue_deadline=60s",
+        "route.text_content_type=text/plain",
+    ]
+    if kept:
+        settings.append("pools.default.keep_connections=true")
+        settings.append(f"pools.default.max_in_flight={KEPT_CONNECTIONS}")
+
+    def start(bench: Bench, processes: Processes) -> None:
+        twistd = Path(bench.wsgate_python).with_name("twistd")
+        command = [bench.wsgate_python, str(twistd), "-n", "--pidfile=", "wsgate"]
+        command += ["--script", str(bench.script), "--fastcgi", f"unix:{bench.php}"]
+        command += ["--port", f"tcp:{bench.port}:interface=127.0.0.1:backlog=4096"]
+        command += ["--port", f"tls:{bench.tls_port}:interface=127.0.0.1:backlog=4096"]
+        command += ["--certificate", str(bench.certificate)]
+        command += ["--private-key", str(bench.private_key)]
+        for setting in settings:
+            command += ["--set", setting]
+        processes.start(command, cwd=bench.folder)
+
+    return start
+
+
+def _start_nginx_lua(bench: Bench, processes: Processes) -> None:
+    configuration = bench.fill("nginx_lua.conf", "nginx-lua.conf")
+    processes.start(_nginx(bench, configuration), cwd=bench.folder)
+
+
+def _start_node(mode: str) -> Callable[[Bench, Processes], None]:
+    def start(bench: Bench, processes: Processes) -> None:
+        processes.start(
+            ["node", str(PEERS / "node_gateway.js"), mode, *_arguments(bench)],
+            cwd=bench.folder,
+            env={"NODE_PATH": str(bench.tools / "node" / "node_modules")},
+        )
+
+    return start
+
+
+def _start_autobahn(bench: Bench, processes: Processes) -> None:
+    program = str(PEERS / "autobahn_gateway.py")
+    processes.start([bench.wsgate_python, program, *_arguments(bench)], cwd=bench.folder)
+
+
+def _start_pushpin(bench: Bench, processes: Processes) -> None:
+    certificates = bench.folder / "runner" / "certs"
+    certificates.mkdir(parents=True, exist_ok=True)
+    shutil.copy(bench.certificate, certificates / f"default_{bench.tls_port}.crt")
+    shutil.copy(bench.private_key, certificates / f"default_{bench.tls_port}.key")
+    (bench.folder / "pushpin").mkdir(exist_ok=True)
+    (bench.folder / "routes").write_text(f"* 127.0.0.1:{bench.http_port},over_http\n")
+    nginx = bench.fill("nginx_pushpin.conf", "nginx-pushpin.conf")
+    processes.start(_nginx(bench, nginx), cwd=bench.folder)
+    zurl = bench.fill("zurl.conf", "zurl.conf")
+    processes.start(["zurl", f"--config={zurl}", "--loglevel=1"], cwd=bench.folder)
+    pushpin = bench.fill("pushpin.conf", "pushpin.conf")
+    processes.start(["pushpin", f"--config={pushpin}", "--loglevel=1"], cwd=bench.folder)
+
+
+GATEWAYS = (
+    Gateway("wsgate-kept", "wsgate, kept connections", _start_wsgate(kept=True)),
+    Gateway("node-kept", "Node `ws`, kept connections", _start_node("kept")),
+    Gateway("nginx-lua", "nginx + Lua", _start_nginx_lua),
+    Gateway("wsgate-once", "wsgate, one connection per request", _start_wsgate(kept=False)),
+    Gateway("node-once", "Node `ws`, one connection per request", _start_node("once")),
+    Gateway("autobahn", "plain Autobahn + Twisted, kept", _start_autobahn),
+    Gateway("pushpin", "Pushpin + nginx", _start_pushpin),
+    Gateway("php-fpm", "PHP-FPM alone (the limit)", None),
+)
+
+
+def _arguments(bench: Bench) -> list[str]:
+    return [
+        *(str(bench.php), str(bench.script), str(bench.port), str(bench.tls_port)),
+        *(str(bench.certificate), str(bench.private_key)),
+    ]
+
+
+def _nginx(bench: Bench, configuration: Path) -> list[str]:
+    return ["nginx", "-p", str(bench.folder), "-c", str(configuration)]
+
+
+def _php_fpm() -> str:
+    for name in ("php-fpm", *(f"php-fpm8.{n}" for n in range(9, -1, -1))):
+        if found := shutil.which(name):
+            return found
+    sys.exit("bench: php-fpm was not found; on Debian: apt-get install php-fpm")
+
+
+def _free_ports(number: int) -> list[int]:
+    # Below the ports that the kernel gives to clients, which would take them away.
+    free: list[int] = []
+    for port in range(18000, 32000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        free.append(port)
+        if len(free) == number:
+            break
+    return free
+
+
+def _make_certificate(certificate: Path, private_key: Path) -> None:
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30"
+    arguments = ["-subj", "/CN=127.0.0.1", "-out", str(certificate), "-keyout", str(private_key)]
+    subprocess.run([*command.split(), *arguments], check=True, capture_output=True)
+    private_key.chmod(0o644)

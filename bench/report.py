@@ -1,0 +1,230 @@
+"""From cells to medians, ratios, targets, tables and pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.gateways import Gateway
+from bench.measure import Cell
+from bench.rows import Row
+
+Results = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """A ratio that issue 3 asks for: `field` of `above` ÷ `field` of `below` in `row`."""
+
+    title: str
+    row: str
+    field: str
+    above: str
+    below: str
+    least: float | None = None
+    most: float | None = None
+
+    def is_reached(self, ratio: float) -> bool:
+        """Whether the ratio is good enough."""
+        return ratio >= self.least if self.least is not None else ratio <= (self.most or 0.0)
+
+    @property
+    def wanted(self) -> str:
+        """As people write it."""
+        return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+
+
+TARGETS = (
+    Target(
+        "messages/s: wsgate ÷ Node, both kept", "64B-32", "rate", "wsgate-kept", "node-kept", 1.3
+    ),
+    Target("messages/s: wsgate ÷ nginx + Lua", "64B-32", "rate", "wsgate-kept", "nginx-lua", 3.0),
+    Target("messages/s: wsgate ÷ Pushpin + nginx", "64B-32", "rate", "wsgate-kept", "pushpin", 7.0),
+    Target(
+        *("messages/s, one connection per request: wsgate ÷ Node", "64B-32", "rate"),
+        *("wsgate-once", "node-once", 1.2),
+    ),
+    Target(
+        *("gateway CPU per message: wsgate ÷ Node, both kept", "64B-32", "cpu_each"),
+        *("wsgate-kept", "node-kept", None, 0.75),
+    ),
+    Target(
+        *("p99 at 32 connections: wsgate ÷ Node", "64B-32", "p99"),
+        *("wsgate-kept", "node-kept", None, 1.0),
+    ),
+    Target("1 MiB messages, MB/s: wsgate ÷ Node", "1MiB", "rate", "wsgate-kept", "node-kept", 1.0),
+    Target("handshakes/s: wsgate ÷ Node", "handshakes", "rate", "wsgate-kept", "node-kept", 1.0),
+    Target(
+        "handshakes/s, TLS: wsgate ÷ Node",
+        "handshakes-tls",
+        "rate",
+        "wsgate-kept",
+        "node-kept",
+        1.0,
+    ),
+    Target(
+        *("memory per idle connection: wsgate ÷ Node", "idle", "per_connection"),
+        *("wsgate-kept", "node-kept", None, 1.0),
+    ),
+    Target(
+        *("memory per idle connection, TLS: wsgate ÷ Node", "idle-tls", "per_connection"),
+        *("wsgate-kept", "node-kept", None, 1.0),
+    ),
+    Target(
+        *("share of what PHP-FPM alone can serve", "64B-32", "rate"),
+        *("wsgate-kept", "php-fpm", 0.35),
+    ),
+    Target(
+        *("CPU per message, 10,000 ÷ 32 connections", "64B-10000/64B-32", "cpu_each"),
+        *("wsgate-kept", "wsgate-kept", None, 1.15),
+    ),
+    Target(
+        *("p99 of the others while one client moves 16 MiB ÷ quiet", "beside-16MiB/quiet", "p99"),
+        *("wsgate-kept", "wsgate-kept", None, 2.0),
+    ),
+)
+
+
+class Figure(NamedTuple):
+    """A column: `field` times `scale`."""
+
+    title: str
+    field: str
+    scale: float
+    decimals: int
+
+    def text(self, value: float | None) -> str:
+        """The value, or a dash."""
+        return "–" if value is None else f"{value * self.scale:,.{self.decimals}f}"
+
+
+_RATE = Figure("per second", "rate", 1, 0)
+_COST = (
+    Figure("CPU µs each", "cpu_each", 1e6, 1),
+    Figure("PHP's CPU µs", "php_cpu_each", 1e6, 1),
+)
+_TIMES = tuple(
+    Figure(title, field, 1e3, 2)
+    for title, field in (("p50 ms", "p50"), ("p99 ms", "p99"), ("p99.9 ms", "p999"))
+)
+_REST = (
+    Figure("peak MiB", "peak", 2**-20, 1),
+    Figure("gateway's CPU %", "cpu_share", 100, 0),
+    Figure("generator's CPU %", "generator_cpu", 100, 0),
+)
+_IDLE = (
+    Figure("KiB per connection", "per_connection", 2**-10, 2),
+    Figure("connections", "connections", 1, 0),
+    Figure("peak MiB", "peak", 2**-20, 1),
+)
+
+
+def figures_of(row: Row) -> tuple[Figure, ...]:
+    """The columns of a row's table, the one that counts first."""
+    if row.kind == "idle":
+        return _IDLE
+    if row.kind == "beside":
+        return (*_TIMES, *_COST, *_REST)
+    first = (Figure("MB/s", "megabytes", 1, 1),) if row.in_bytes else ()
+    return (*first, _RATE, *_COST, *_TIMES, *_REST)
+
+
+def one_line(row: Row, cell: Cell | None) -> str:
+    """One measurement, for the progress."""
+    if cell is None:
+        return "(does not apply)"
+    parts = (figure for figure in figures_of(row) if cell.get(figure.field) is not None)
+    return ", ".join(f"{figure.title} {figure.text(cell[figure.field])}" for figure in parts)
+
+
+def middle(results: Results, row: str, gateway: str, field: str) -> float | None:
+    """The median over all rounds; None if there is no figure at all."""
+    cells = results["cells"].get(row, {}).get(gateway, ())
+    values = [cell[field] for cell in cells if cell is not None and cell.get(field) is not None]
+    return median(values) if values else None
+
+
+def ratios(results: Results, target: Target) -> list[float]:
+    """The ratio within each round that has both figures."""
+    row_above, _, row_below = target.row.partition("/")
+    cells = results["cells"]
+    above = cells.get(row_above, {}).get(target.above, ())
+    below = cells.get(row_below or row_above, {}).get(target.below, ())
+    return [
+        one[target.field] / other[target.field]
+        for one, other in zip(above, below, strict=False)
+        if one is not None and other is not None and other[target.field]
+    ]
+
+
+def targets_table(results: Results) -> list[list[str]]:
+    """Target, wanted, measured (least to most), verdict."""
+    table = [["target", "wanted", "measured", "least – most", "verdict"]]
+    for target in TARGETS:
+        found = ratios(results, target)
+        if not found:
+            table.append([target.title, target.wanted, "–", "–", "not measured"])
+            continue
+        ratio = median(found)
+        verdict = "reached" if target.is_reached(ratio) else "NOT reached"
+        spread = f"{min(found):.2f} – {max(found):.2f}"
+        table.append([target.title, target.wanted, f"{ratio:.2f}", spread, verdict])
+    return table
+
+
+def row_table(results: Results, row: Row, gateways: Sequence[Gateway]) -> list[list[str]]:
+    """All gateways in one row of work, with the ratio of its first figure to the first gateway."""
+    figures = figures_of(row)
+    base = middle(results, row.name, gateways[0].name, figures[0].field)
+    table = [["gateway", *(figure.title for figure in figures), f"÷ {gateways[0].name}"]]
+    for gateway in gateways:
+        values = [middle(results, row.name, gateway.name, figure.field) for figure in figures]
+        if all(value is None for value in values):
+            if [row.name, gateway.name] in ([f["row"], f["gateway"]] for f in results["failures"]):
+                table.append([gateway.title, "failed", *[""] * len(figures)])
+            continue
+        ratio = values[0] / base if base and values[0] is not None else None
+        texts = (figure.text(value) for figure, value in zip(figures, values, strict=True))
+        table.append([gateway.title, *texts, "–" if ratio is None else f"{ratio:.2f}"])
+    return table
+
+
+def write(
+    results: Results, rows: Sequence[Row], gateways: Sequence[Gateway], root: Path, with_page: bool
+) -> None:
+    """Print the tables and write JSON; `with_page` also docs/performance.md and its plots."""
+    text = _plain_text(results, rows, gateways)
+    print(text)
+    folder = root / "reports" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "latest.txt").write_text(text)
+    (folder / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written: {folder}/latest.json and latest.txt")
+    if with_page:
+        from bench import page
+
+        for path in page.write(results, rows, gateways, root / "docs"):
+            print(f"written: {path}")
+
+
+def _plain_text(results: Results, rows: Sequence[Row], gateways: Sequence[Gateway]) -> str:
+    parts = [f"\n{row.title}\n{aligned(row_table(results, row, gateways))}" for row in rows]
+    parts.append("\nTargets of issue 3: the median of the ratios within each round\n")
+    parts[-1] += aligned(targets_table(results))
+    failed = "FAILED in round {round}: {gateway}, {row}: {why}"
+    parts += [failed.format(**failure) for failure in results["failures"]]
+    return "\n".join(parts) + "\n"
+
+
+def aligned(table: list[list[str]]) -> str:
+    """Columns of equal width: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for cells in table:
+        first = f"  {cells[0]:{widths[0]}}"
+        pairs = zip(cells[1:], widths[1:], strict=True)
+        lines.append("  ".join((first, *(f"{cell:>{width}}" for cell, width in pairs))))
+    lines.insert(1, "  " + "-" * (len(lines[0]) - 2))
+    return "\n".join(lines)

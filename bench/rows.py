@@ -1,0 +1,68 @@
+"""What is measured: the rows of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["messages", "handshakes", "idle", "beside"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of work.
+
+    messages: `clients` that send `size` bytes each, wait for the answer, and send again.
+    handshakes: open, 101, close and its answer, `clients` at a time.
+    idle: memory of `clients` connections that have sent one message: what the second half adds.
+    beside: 32 clients that pause 0.1 s between messages, beside `clients` of `size` without pause.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    clients: int
+    size: int = 64
+    tls: bool = False
+    group: str = "small"
+    in_quick: bool = True
+    quick_clients: int = 0
+    slower: int = 1
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether the figure that counts is MB/s."""
+        return self.kind == "messages" and self.size > 64
+
+
+ROWS = (
+    Row("64B-1", "64 bytes, 1 connection", "messages", 1, in_quick=False),
+    Row("64B-32", "64 bytes, 32 connections", "messages", 32),
+    Row("64B-1000", "64 bytes, 1,000 connections", "messages", 1000),
+    Row("64B-10000", "64 bytes, 10,000 connections", "messages", 10000, in_quick=False, slower=2),
+    Row("4KiB", "4 KiB, 32 connections", "messages", 32, 4096, group="large", in_quick=False),
+    Row("64KiB", "64 KiB, 32 connections", "messages", 32, 65536, group="large", in_quick=False),
+    Row("1MiB", "1 MiB, 8 connections", "messages", 8, 2**20, group="large"),
+    Row("handshakes", "handshakes, plain", "handshakes", 32, group="handshakes"),
+    Row("handshakes-tls", "handshakes, TLS", "handshakes", 32, tls=True, group="handshakes"),
+    Row(
+        *("idle", "memory per idle connection, plain", "idle", 10000),
+        group="idle",
+        quick_clients=2000,
+    ),
+    Row(
+        *("idle-tls", "memory per idle connection, TLS", "idle", 10000),
+        tls=True,
+        group="idle-tls",
+        quick_clients=1000,
+    ),
+    Row("quiet", "32 calm clients alone", "beside", 0, group="tail", in_quick=False),
+    Row("tail", "32 calm clients beside 1,000 busy ones", "beside", 1000, group="tail"),
+    Row(
+        *("beside-16MiB", "32 calm clients beside one that moves 16 MiB", "beside", 1, 2**24),
+        group="tail",
+        in_quick=False,
+    ),
+)
+CALM_CLIENTS = 32
+CALM_PAUSE = 0.1
