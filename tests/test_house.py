@@ -11,23 +11,29 @@ SOURCE = Path(wsgate.__file__).parent
 
 ALLOWED = {
     "oneline": set(),
+    "backoff": set(),
     "timeouts": set(),
     "eager": set(),
+    "garbage": set(),
     "dispatch": set(),
     "http1": set(),
     "cgi": {"http1"},
     "fastcgi": {"timeouts"},
     "gateway": {"cgi", "fastcgi", "http1", "oneline"},
     "websocket": {"cgi", "gateway", "http1", "oneline", "timeouts"},
-    "php": {"oneline"},
+    "php": {"backoff", "oneline"},
     "tls": set(),
     "demo": set(),
     "config": set(),
     "options": {"config"},
+    "ports": set(),
+    "pools": {"config", "fastcgi", "php"},
+    "workers": {"backoff", "config", "eager", "gateway", "oneline", "php", "ports", "tls"},
     "service": {
         *("cgi", "config", "demo", "dispatch", "eager", "fastcgi", "gateway", "options"),
-        *("php", "tls", "websocket"),
+        *("garbage", "php", "pools", "ports", "tls", "websocket", "workers"),
     },
+    "worker": {"service", "workers"},
     "__main__": set(),
 }
 

@@ -74,6 +74,12 @@ def test_every_option_at_once(folder):
     )
 
 
+def test_workers_is_a_number_or_auto(folder):
+    assert parsed("-s", "ws.php", "--workers", "2").gateway.workers == 2
+    assert parsed("-s", "ws.php", "--set", "gateway.workers=3").gateway.workers == 3
+    assert 1 <= parsed("-s", "ws.php", "--workers", "auto").gateway.workers <= 8
+
+
 def test_self_signed_is_a_flag(folder):
     gateway = parsed("-s", "ws.php", "-p", "tls:443", "--self-signed").gateway
     assert gateway == Gateway(port=("tls:443",), self_signed=True)
@@ -235,7 +241,19 @@ def test_check_says_what_is_wrong_with_a_file_and_exits_with_1(file):
         # Options.
         ("--scirpt ws.php", "--scirpt: unknown option; did you mean --script?"),
         ("--prot=tcp:1", "--prot: unknown option; did you mean --port?"),
-        ("--workers 4", "--workers: unknown option; see --help"),
+        ("--bus x", "--bus: unknown option; see --help"),
+        (
+            "-s ws.php --workers many",
+            '--workers many: not a whole number; write 1 to 256, or "auto"',
+        ),
+        ("-s ws.php --workers=", '--workers : not a whole number; write 1 to 256, or "auto"'),
+        ("-s ws.php --workers 0", '--workers 0: out of range; 1 to 256, or "auto"'),
+        ("-s ws.php --workers 1.5", '--workers 1.5: not a whole number; write 1 to 256, or "auto"'),
+        (
+            "-s ws.php --workers 3 --set pools.default.max_in_flight=2",
+            "--workers 3: more than --set pools.default.max_in_flight=2, of which each worker "
+            "needs one at least; raise that to 3, or lower workers to 2",
+        ),
         ("--events connect", "--events: unknown option; see --help"),
         ("-x", "-x: unknown option; see --help"),
         ("--cert a.pem", "--cert: could be --certificate, --certificates; write it in full"),
@@ -453,7 +471,7 @@ def test_help_shows_every_option_and_every_setting_within_80_columns():
     for section in (Gateway, Limits, Pool, Route):
         for name in described(section):
             assert name in usage or f"--{name.replace('_', '-')}" in usage
-    for later in ("--workers", "--bus", "--control", "--events"):
+    for later in ("--bus", "--control", "--events"):
         assert later not in usage
 
 

@@ -162,11 +162,9 @@ def parse_response(stdout: bytes | bytearray) -> CGIResponse:
         raise MalformedResponse("no empty line after the header")
     # A script sends the same few headers with every answer, so they are read once.
     head = parse_response_head(bytes(stdout[: match.start()]))
-    body: bytes | memoryview
-    if isinstance(stdout, bytes):
-        body = stdout[match.end() :]
-    else:
-        body = memoryview(stdout)[match.end() :]
+    # A view of a long output, which comes as a bytearray; a short one is quicker to copy.
+    output = stdout if isinstance(stdout, bytes) else memoryview(stdout)
+    body: bytes | memoryview = output[match.end() :]
     if head.content_length is not None and head.content_length != len(body):
         raise MalformedResponse(
             f"Content-Length is {head.content_length}, the body has {len(body)} bytes"

@@ -94,6 +94,7 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 repeat=True,
             ),
             Option("check", "", "", None, "say whether the settings are good, and exit"),
+            Option("workers", "", "N", Gateway),
             Option("demo", "", "", Gateway),
             Option("version", "", "", None, "show the version, and exit"),
             Option("help", "", "", None, "show this, and exit"),
@@ -204,12 +205,15 @@ class Options(TwistedOptions):
 
     def _tree(self, path: object) -> dict[str, Any]:
         """The other options as the file would have them."""
-        gateway = {
+        gateway: dict[str, Any] = {
             o.setting: bool(self[o.name]) if not o.value else self[o.name]
             for o in OPTIONS.values()
             # An empty text is given, and wrong.
             if o.section is Gateway and self[o.name] not in (None, 0, [])
         }
+        if "workers" in gateway:
+            # A number or a word, as --set would take it.
+            gateway["workers"] = _toml_or_text(gateway["workers"])
         tree: dict[str, Any] = {"gateway": gateway}
         if self["fastcgi"]:
             tree["pools"] = {"default": {"fastcgi": self["fastcgi"]}}

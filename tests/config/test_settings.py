@@ -47,6 +47,7 @@ def test_the_defaults_are_these(folder):
             "private_key": None,
             "certificates": None,
             "self_signed": False,
+            "workers": 1,
             "demo": False,
         },
         "limits": {
@@ -208,9 +209,43 @@ LINES = [
     ({"pool": {}}, "pool: unknown section; did you mean pools?"),
     ({"zzz": 1}, "zzz: unknown section; known: gateway, limits, pools, route"),
     (
-        {"gateway": {"workers": 2}},
-        "gateway.workers: unknown setting; known: certificate, certificates, demo, port, "
-        "private_key, self_signed",
+        {"gateway": {"bus": 2}},
+        "gateway.bus: unknown setting; known: certificate, certificates, demo, port, "
+        "private_key, self_signed, workers",
+    ),
+    (
+        {"gateway": {"workers": 0}},
+        'gateway.workers = 0: out of range; 1 to 256, or "auto"',
+    ),
+    (
+        {"gateway": {"workers": 257}, "pools": {"default": {"max_in_flight": 1000}}},
+        'gateway.workers = 257: out of range; 1 to 256, or "auto"',
+    ),
+    (
+        {"gateway": {"workers": "all"}},
+        'gateway.workers = "all": not a whole number; write 1 to 256, or "auto"',
+    ),
+    (
+        {"gateway": {"workers": 9}},
+        "gateway.workers = 9: more than pools.default.max_in_flight = 8 (the default), of which "
+        "each worker needs one at least; raise that to 9, or lower workers to 8",
+    ),
+    (
+        {
+            "gateway": {"workers": 4},
+            "pools": {"a": {"max_in_flight": 3, "fastcgi": FPM}, "b": {"max_in_flight": 4}},
+            "route": [
+                {"script": "ws.php", "pool": "a"},
+                {"path": "/b", "script": "ws.php", "pool": "b"},
+            ],
+        },
+        "gateway.workers = 4: more than pools.a.max_in_flight = 3, of which "
+        "each worker needs one at least; raise that to 4, or lower workers to 3",
+    ),
+    (
+        {"gateway": {"workers": 3}, "limits": {"max_connections": 2}},
+        "gateway.workers = 3: more than limits.max_connections = 2, of which "
+        "each worker needs one at least; raise that to 3, or lower workers to 2",
     ),
     (
         {"pools": {"app": {"max_inflight": 2}}},
@@ -712,3 +747,29 @@ def test_any_value_of_any_setting_gives_settings_or_an_error_line(section, name,
         Route: {"route": [table], "pools": {"default": {"fastcgi": FPM}}},
     }[section]
     assert outcome(tree).isprintable()
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_as_many_workers_as_php_workers_are_taken(folder, count):
+    assert settings_of(folder, gateway={"workers": count}).gateway.workers == count
+
+
+def test_a_pool_that_no_route_uses_does_not_limit_the_workers(folder):
+    pools = {"default": {}, "other": {"max_in_flight": 1}}
+    assert settings_of(folder, gateway={"workers": 4}, pools=pools).gateway.workers == 4
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (6, 6), (8, 8), (64, 8)])
+def test_auto_is_one_worker_per_core_and_no_more_than_php_workers(
+    folder, monkeypatch, cores, workers
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    assert settings_of(folder, gateway={"workers": "auto"}).gateway.workers == workers
+
+
+def test_where_the_system_does_not_tell_its_cores_python_does(folder, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert settings_of(folder, gateway={"workers": "auto"}).gateway.workers == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert settings_of(folder, gateway={"workers": "auto"}).gateway.workers == 1

@@ -68,7 +68,7 @@ def test_help_lists_every_option_of_the_contract(command):
     assert "max_message_size=1MiB" in text
     assert max(map(len, text.splitlines())) <= 80
     # What later work owns is not promised.
-    for option in ("--workers", "--bus", "--control"):
+    for option in ("--bus", "--control"):
         assert option not in text
 
 

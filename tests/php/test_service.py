@@ -14,8 +14,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
+from wsgate.backoff import Backoff
 from wsgate.php import PHPSettingError, PHPUserError, PrivatePHP, Program
-from wsgate.php.backoff import Backoff
 from wsgate.php.guarded import FRESH, LAST_WORDS
 from wsgate.php.guardian import FINISHING, KILLING, TERMINATING
 from wsgate.php.probe import EVERY, PATIENCE, QUESTION

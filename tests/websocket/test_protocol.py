@@ -634,3 +634,24 @@ def test_a_shut_down_waits_for_a_long_answer_that_is_going_out(gateway):
     data, [(_, payload)] = whole(gateway.sent_frames())
     assert data == LONG
     assert payload[:2] == b"\x03\xe9"
+
+
+def test_draining_answers_what_is_due_and_then_says_1001(gateway):
+    gateway.receive(frame(TEXT, b"1") + frame(TEXT, b"2"))
+    idle = Gateway()
+    idle.open()
+    idle.factory.drain()
+    assert close_frame(idle)[0] == 1001
+    gone = gateway.factory.drain()
+    gateway.receive(frame(TEXT, b"too late"))
+    gateway.pool.answer(b"one")
+    gateway.pool.answer(b"two")
+    assert [payload for opcode, payload in gateway.sent_frames() if opcode == TEXT] == [
+        b"one",
+        b"two",
+    ]
+    assert gateway.protocol.localCloseCode == 1001
+    assert len(gateway.pool.requests) == 2
+    assert gateway.route.tally.received == gateway.route.tally.answered + gateway.route.tally.gone
+    gateway.lose()
+    assert gone.called

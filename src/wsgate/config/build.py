@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from wsgate.config.about import described
@@ -40,8 +42,12 @@ def build(sources: Iterable[Source]) -> Settings:
         raise ConfigError(
             "no route; give --script FILE (the PHP script that gets the messages) or --demo"
         )
-    _check_unused(given, routes, gateway.demo)
-    return Settings(gateway=gateway, limits=_make(Limits, given.limits), pools=pools, routes=routes)
+    used = {route.pool for route in routes} | ({"default"} if gateway.demo else set())
+    _check_unused(given, used)
+    limits: Limits = _make(Limits, given.limits)
+    workers = _workers(gateway.workers, given, limits, [pools[name] for name in sorted(used)])
+    gateway = replace(gateway, workers=workers)
+    return Settings(gateway=gateway, limits=limits, pools=pools, routes=routes)
 
 
 def _merge(under: Given, over: Given) -> None:
@@ -125,6 +131,43 @@ def _resolved(value: Value) -> str:
     return "" if value.typed in value.written else f" ({as_written(value.typed)})"
 
 
+# --- workers ---------------------------------------------------------------------------------
+
+
+def _workers(asked: int, given: Given, limits: Limits, pools: Iterable[Pool]) -> int:
+    """Return how many workers there are: each needs a part of everything that is shared out.
+
+    `auto` (0) is one for each core this process may run on, and no more than there are parts.
+    """
+    shared = [
+        (
+            pool.max_in_flight,
+            f"pools.{pool.name}.max_in_flight",
+            given.pools[pool.name].get("max_in_flight"),
+        )
+        for pool in pools
+    ]
+    written = given.limits.get("max_connections")
+    shared.append((limits.max_connections, "limits.max_connections", written))
+    least, name, value = min(shared, key=itemgetter(0))
+    if asked == 0:
+        return min(_cores(), least)
+    if asked > least:
+        few = value.written if value else f"{name} = {least} (the default)"
+        raise ConfigError(
+            f"{given.gateway['workers'].written}: more than {few}, of which each worker needs one "
+            f"at least; raise that to {asked}, or lower workers to {least}"
+        )
+    return asked
+
+
+def _cores() -> int:
+    """How many cores this process may run on; not every system can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 # --- pools -----------------------------------------------------------------------------------
 
 
@@ -149,9 +192,8 @@ def _by_option(value: Value) -> bool:
     return value.written.startswith("--")
 
 
-def _check_unused(given: Given, routes: tuple[Route, ...], demo: bool) -> None:
+def _check_unused(given: Given, used: set[str]) -> None:
     """Refuse options for a pool that nothing uses: they were meant for another."""
-    used = {route.pool for route in routes} | ({"default"} if demo else set())
     for name, values in given.pools.items():
         for value in values.values():
             if name not in used and _by_option(value):

@@ -110,6 +110,25 @@ class Count(_Quantity):
         return value
 
 
+class Workers(Count):
+    """How many processes; 0 stands for `auto`, until the pools are known."""
+
+    __slots__ = ()
+
+    def parse(self, value: object, folder: str, /) -> int:
+        if value == "auto":
+            return 0
+        try:
+            return super().parse(value, folder)
+        except ValueError as error:
+            mend = "" if str(error).startswith("out") else f"; write {self.bounds}"
+            raise ValueError(f"{error}{mend}") from None
+
+    @property
+    def bounds(self) -> str:
+        return f'{self.low} to {self.high}, or "auto"'
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """true or false."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wsgate.config import checks
 from wsgate.config.about import about
-from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Text, Texts, Time
+from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Text, Texts, Time, Workers
 from wsgate.config.limits import Limits
 
 
@@ -52,6 +52,15 @@ class Gateway:
             Flag(),
             "make a throw-away certificate for tls:PORT, to try things out",
             why="browsers warn about it: never by accident",
+        ),
+    )
+    workers: int = field(
+        default=1,
+        metadata=about(
+            Workers(1, 256),
+            "processes on the same ports; auto: one per core",
+            limit="one that ends is started again",
+            why="one is enough for most; PHP is what needs the cores",
         ),
     )
     demo: bool = field(

@@ -125,7 +125,7 @@ class UNIXTransport:
             self._wait_with((memoryview(data)[sent:],))
 
     def write_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Send `parts` one after the other, as soon as the socket has room, without joining them."""
+        """Send `parts` one after the other as the socket has room, without joining them."""
         if self._socket is not None:
             self._wait_with(memoryview(part) for part in parts)
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsgate.php.backoff import Backoff
+from wsgate.backoff import Backoff
 from wsgate.php.command import Command, command_for
 from wsgate.php.configuration import EXTENSIONS, check_extensions, settings
 from wsgate.php.find import Program

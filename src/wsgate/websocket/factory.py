@@ -89,8 +89,16 @@ class GatewayFactory(WebSocketServerFactory):
         """The route of exactly this path, else the route of every path, else None."""
         return self._routes.get(path) or self._routes.get("/")
 
+    def drain(self) -> Deferred[None]:
+        """Close every connection with 1001 once it has its answers; fires when all are gone."""
+        self._all_gone = Deferred()
+        for connection in tuple(self.connections):
+            connection.drain()
+        self._tell_if_gone()
+        return self._all_gone
+
     def close_all(self) -> Deferred[None]:
-        """Close every connection with 1001; fires when all are gone.
+        """Close every connection with 1001 now; fires when all are gone.
 
         Those that do not answer the close within `close_timeout` are dropped.
         """

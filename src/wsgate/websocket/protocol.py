@@ -267,8 +267,15 @@ class GatewayProtocol(ReadingProtocol):
         if self.data and not self._consuming:
             self.consumeData()
 
+    def drain(self) -> None:
+        """The gateway stops: close with 1001 as soon as the answers that are due are out."""
+        if not self._is_owing():
+            self.shut_down()
+        elif self._held is None:
+            self._hold(self.shut_down)
+
     def shut_down(self) -> None:
-        """The gateway stops: close with 1001, or end an opening connection."""
+        """Close with 1001 now, or end an opening connection."""
         if self._conversation is None:
             self.transport.loseConnection()
             return

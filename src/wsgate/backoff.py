@@ -1,4 +1,4 @@
-"""How long to wait before PHP is started again."""
+"""How long to wait before a process that ended is started again. Pure."""
 
 from __future__ import annotations
 

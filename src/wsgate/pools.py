@@ -1,0 +1,105 @@
+"""The pools that routes use, made of their settings, and the private PHPs among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from wsgate import php
+from wsgate.config import Limits, Pool, Route, Settings
+from wsgate.fastcgi import Backend, ConnectionPool, UNIXEndpoint
+
+
+def make_pools(
+    reactor: Any, asked: Settings, routes: Sequence[Route]
+) -> tuple[dict[str, ConnectionPool], list[php.PrivatePHP]]:
+    """The pools that `routes` use, by name, and the private PHPs among them.
+
+    Raises:
+        php.PHPError: there is no PHP, or it cannot be run as it should.
+    """
+    pools: dict[str, ConnectionPool] = {}
+    privates: list[php.PrivatePHP] = []
+    for name, pool in asked.pools.items():
+        scripts = [route.script for route in routes if route.pool == name]
+        if not scripts:
+            continue
+        if pool.private:
+            pools[name], private = _private_pool(reactor, pool, asked.limits, scripts)
+            privates.append(private)
+        else:
+            backends = [
+                Backend(address, _fastcgi_endpoint(reactor, address)) for address in pool.fastcgi
+            ]
+            pools[name] = _connection_pool(reactor, pool, asked.limits, backends)
+    return pools, privates
+
+
+def _connection_pool(
+    reactor: IReactorTime,
+    pool: Pool,
+    limits: Limits,
+    backends: Sequence[Backend],
+) -> ConnectionPool:
+    return ConnectionPool(
+        reactor,
+        backends,
+        max_in_flight=pool.max_in_flight,
+        queue=pool.queue,
+        queue_deadline=pool.queue_deadline,
+        response_timeout=pool.response_timeout,
+        connect_timeout=pool.connect_timeout,
+        keep_connections=pool.keeps_connections,
+        own_workers=pool.private,
+        max_answer_size=limits.max_answer_size,
+        name=pool.name,
+    )
+
+
+def _private_pool(
+    reactor: Any, pool: Pool, limits: Limits, scripts: Iterable[str]
+) -> tuple[ConnectionPool, php.PrivatePHP]:
+    # What an operator names as a script is one, whatever its ending.
+    extensions = {".php", ".phar", *(os.path.splitext(script)[1] for script in scripts)}
+    private: php.PrivatePHP
+    # The path of its socket is known only once it is started.
+    endpoint = UNIXEndpoint(reactor, lambda: private.socket_path)
+    connections = _connection_pool(reactor, pool, limits, [Backend("private PHP", endpoint)])
+    connections.hold()
+    private = php.PrivatePHP(
+        reactor,
+        php.find_php(pool.php),
+        name=pool.name,
+        workers=pool.max_in_flight,
+        ini=private_ini(pool.ini, limits.max_message_size),
+        user=pool.user,
+        extensions=sorted(extensions),
+        on_ready=connections.release,
+        on_gone=connections.hold,
+    )
+    return connections, private
+
+
+POST_MAX_SIZE = 8 * 2**20
+"""PHP's own default, which a private pool never goes below."""
+
+
+def private_ini(given: Mapping[str, str], max_message_size: int) -> dict[str, str]:
+    """The `php.ini` directives of a private pool: PHP must take what wsgate lets in.
+
+    Above `post_max_size` PHP drops the body and runs the script all the same.
+    """
+    return {"post_max_size": str(max(POST_MAX_SIZE, max_message_size)), **given}
+
+
+def _fastcgi_endpoint(reactor: Any, description: str) -> IStreamClientEndpoint:
+    """The endpoint of a FastCGI address; a plain UNIX path gets the quick one."""
+    kind, _, path = description.partition(":")
+    if kind == "unix" and not set(path) & set(":=\\"):
+        return UNIXEndpoint(reactor, lambda: path)
+    endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
+    return endpoint

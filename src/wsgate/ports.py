@@ -1,0 +1,108 @@
+"""Binding ports, saying where they are, and having descriptors enough for their clients."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsgate import __version__
+
+log = Logger(namespace="wsgate")
+
+
+class CannotStart(SystemExit):
+    """The service cannot start: Python prints one line on standard error, exit status 1."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"wsgate: {line}")
+
+
+class StartFailed(CannotStart, Exception):
+    """As `CannotStart`, once twistd logs and may be in the background: the line goes to both.
+
+    Also an Exception: of nothing else does twistd tell the process that waits in the foreground,
+    which would wait for ever.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.code = 1
+        log.critical("{line}", line=line)
+        print(self, file=sys.__stderr__)
+
+
+def bind(
+    description: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+) -> IListeningPort:
+    """The port that `endpoint`, read from `--port description`, listens on.
+
+    Raises:
+        StartFailed: it cannot be bound.
+    """
+    listening: list[IListeningPort] = []
+    failures: list[Failure] = []
+    # Every endpoint of Twisted binds at once; a failure must not hide in a log.
+    endpoint.listen(factory).addCallbacks(listening.append, failures.append)
+    for failure in failures:
+        raise StartFailed(f"--port {description}: cannot listen there: {_why(failure)}")
+    if not listening:
+        raise StartFailed(f"--port {description}: this kind of port is not ready at once")
+    return listening[0]
+
+
+def _why(failure: Failure) -> object:
+    error = failure.value
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    return getattr(cause, "strerror", None) or cause
+
+
+def announce(descriptions: Iterable[str], listening: Iterable[IListeningPort]) -> None:
+    """Log where clients connect."""
+    for description, port in zip(descriptions, listening, strict=True):
+        log.info(
+            "wsgate {version} listens on {url}",
+            version=__version__,
+            url=_url(description, port.getHost()),
+        )
+
+
+def _url(description: str, host: Any) -> str:
+    """A bound port as people write it."""
+    if not isinstance(host, IPv4Address | IPv6Address):
+        return description
+    scheme = "wss" if description.startswith(("tls:", "ssl:")) else "ws"
+    if host.host in ("0.0.0.0", "::"):
+        name = socket.gethostname()
+    else:
+        name = f"[{host.host}]" if ":" in host.host else host.host
+    return f"{scheme}://{name}:{host.port}/"
+
+
+SPARE_FILES = 512
+"""Descriptors beside those of the clients: PHP, logs, the reactor, connections being refused."""
+
+
+def raise_file_limit(connections: int) -> None:
+    """Use what the hard limit allows; warn where that is too little for `max_connections`."""
+    needed = connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            log.warn(
+                "limits.max_connections = {connections}: this process may open only {files} files; "
+                "raise its limit (systemd: LimitNOFILE={needed}) or lower max_connections",
+                connections=connections,
+                files=soft,
+                needed=needed,
+            )

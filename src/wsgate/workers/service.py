@@ -1,0 +1,149 @@
+"""The parent of the workers: binds the ports, and never accepts on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from wsgate import tls
+from wsgate.config import Settings
+from wsgate.ports import CannotStart, announce, bind
+from wsgate.workers.balance import make_memory
+from wsgate.workers.brief import Brief
+from wsgate.workers.certificates import creator_for, read_identities
+from wsgate.workers.process import WorkerProcess
+from wsgate.workers.reports import Figures
+from wsgate.workers.shares import settings_of_worker
+from wsgate.workers.slot import Slot
+from wsgate.workers.supervisor import Supervisor
+
+log = Logger(namespace="wsgate")
+
+STOP_PATIENCE = 8.0
+"""Seconds beside those for requests and closes: PHP's end, and the last reports."""
+
+
+class WorkersService(Service):
+    """Runs `settings.gateway.workers` processes that share its ports.
+
+    SIGHUP restarts them one by one. `drain_timeout` is how long requests in flight may take when
+    a worker ends, in seconds.
+
+    Raises:
+        tls.TLSError: a certificate or a port string cannot be used.
+    """
+
+    name = "wsgate"
+
+    def __init__(self, reactor: Any, settings: Settings, drain_timeout: float) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._drain_limit = drain_timeout + settings.limits.close_timeout + STOP_PATIENCE
+        self._folder = os.getcwd()
+        self._identities = read_identities(settings.gateway)
+        creator = creator_for(self._identities)
+        self._ports: list[tuple[str, IStreamServerEndpoint]] = [
+            (port, tls.server_endpoint(reactor, port, creator)) for port in settings.gateway.port
+        ]
+        self._listening: list[Any] = []
+        self._old_handler: Any = None
+        self._balance = -1
+        self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
+
+    @property
+    def listening(self) -> Sequence[IListeningPort]:
+        """The ports, in the order of the settings."""
+        return self._listening
+
+    def figures(self) -> Figures:
+        """Messages of all workers since the start, ended ones too; connections open now."""
+        return self.supervisor.figures()
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports.
+
+        Raises:
+            CannotStart: one of them cannot be bound, or is of a kind that cannot be shared.
+        """
+        super().privilegedStartService()
+        for description, endpoint in self._ports:
+            port: Any = bind(description, endpoint, _Nobody())
+            if not (hasattr(port, "fileno") and hasattr(port, "stopReading")):
+                raise CannotStart(
+                    f"--port {description}: workers cannot share this kind of port; use --workers 1"
+                )
+            port.stopReading()
+            # Shut down by one of its owners, a socket is dead for all.
+            port._shouldShutdown = False
+            self._listening.append(port)
+
+    def startService(self) -> None:
+        """Start the workers, and say where wsgate is."""
+        if not self._listening:
+            self.privilegedStartService()
+        super().startService()
+        self._balance = make_memory(self._settings.gateway.workers)
+        self.supervisor.start()
+        self._old_handler = signal.signal(signal.SIGHUP, self._hung_up)
+        announce(self._settings.gateway.port, self._listening)
+
+    def reload(self) -> None:
+        """Restart the workers one by one; those begun from now on show renewed certificates."""
+        self._renew_certificates()
+        self.supervisor.reload()
+
+    def stopService(self) -> Deferred[None]:
+        """Let all workers finish what they have begun; fires when they have ended."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        signal.signal(signal.SIGHUP, self._old_handler or signal.SIG_DFL)
+        ended = self.supervisor.stop()
+        for port in self._listening:
+            await port.stopListening()
+        self._listening = []
+        await ended
+        os.close(self._balance)
+        log.info("stopped; messages: {tally}", tally=self.figures().tally)
+
+    def _hung_up(self, _signal: int, _frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.reload)
+
+    def _renew_certificates(self) -> None:
+        if self._settings.gateway.self_signed:
+            return
+        try:
+            identities = read_identities(self._settings.gateway)
+            creator_for(identities)
+        except tls.TLSError as error:
+            log.error("{error}; workers go on with the certificates they had", error=str(error))
+        else:
+            self._identities = identities
+
+    def _start_worker(self, slot: Slot) -> WorkerProcess:
+        worker = WorkerProcess(self._reactor, slot.number, slot, self._drain_limit)
+        brief = Brief(
+            number=slot.number,
+            settings=settings_of_worker(self._settings, slot.number - 1),
+            identities=self._identities,
+            reactor=type(self._reactor).__module__,
+            folder=self._folder,
+        )
+        worker.spawn(brief.to_line(), self._balance, [port.fileno() for port in self._listening])
+        return worker
+
+
+class _Nobody(Factory):
+    """The factory of a port that nothing is accepted on."""
+
+    noisy = False
