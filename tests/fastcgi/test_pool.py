@@ -459,6 +459,19 @@ def test_with_workers_of_its_own_a_connection_to_each_is_opened_before_one_is_us
         assert outcome.result == TEXT
 
 
+def test_a_worker_that_was_given_up_on_is_not_waited_for_while_another_has_a_connection():
+    net = kept(max_in_flight=2, own_workers=True, response_timeout=1)
+    for _ in range(2):
+        net.request()
+        net.endpoint.accept()
+    net.endpoint.receive(answer(), 0)
+    net.clock.advance(1.2)
+    net.endpoint.transports[0].clear()
+    net.request()
+    assert net.endpoint.attempts == []
+    assert net.endpoint.transports[0].value() != b""
+
+
 def test_with_workers_of_its_own_an_idle_connection_serves_when_no_new_one_can_be_made():
     net = kept(max_in_flight=2, own_workers=True)
     net.request()

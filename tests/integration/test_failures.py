@@ -371,12 +371,10 @@ def test_a_stop_answers_what_waits_behind_the_request_in_flight():
         client.ping().wait(5)
         s.wsgate.process.send_signal(signal.SIGTERM)
         assert client.recv(timeout=10) == "first"
-        answer = client.recv(timeout=10)
-        assert json.loads(answer)["error"]["reason"] == "shutting down"
+        assert client.recv(timeout=10) == "second"
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(timeout=10)
         assert closed.value.rcvd.code == 1001
-        assert "second" not in s.ran.names()
 
 
 def test_a_stop_before_php_answers_leaves_nothing_behind():

@@ -22,6 +22,7 @@ from wsgate.fastcgi.errors import (
     PoolStopped,
     QueueFull,
     QueueTimeout,
+    ResponseTimeout,
 )
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.unsent import Unsent
@@ -82,6 +83,8 @@ class ConnectionPool:
         self.timeouts = Timeouts(clock)
         self.keep_connections = keep_connections
         self._own_workers = own_workers
+        self._given_up = 0
+        """Workers that may still be busy with a request whose answer came too late."""
         self.response_timeout = response_timeout
         self.max_answer_size = max_answer_size
         self.requests = 0
@@ -132,9 +135,7 @@ class ConnectionPool:
         only means that nobody listens.
         """
         self.requests += 1
-        if self._idle and (
-            not self._own_workers or self._in_flight + len(self._idle) >= self._max_in_flight
-        ):
+        if self._idle and (not self._own_workers or self._free_workers() <= 0):
             deferred: Deferred[Response] = Deferred()
             self._in_flight += 1
             self._idle.popleft().send(request, deferred)
@@ -164,6 +165,7 @@ class ConnectionPool:
     def release(self) -> None:
         """The application is there (again)."""
         self._held = False
+        self._given_up = 0
         self._open = not self.stopped
         self._backends.wake()
         self._fill_places()
@@ -182,6 +184,10 @@ class ConnectionPool:
         self._stop_waiters.append(waiter)
         self.finish_stop()
         return waiter
+
+    def _free_workers(self) -> int:
+        """How many of the application's own workers have no connection, as far as we know."""
+        return self._max_in_flight - self._in_flight - len(self._idle) - self._given_up
 
     # The queue
 
@@ -345,10 +351,15 @@ class ConnectionPool:
         else:
             self._in_flight -= 1
             self._idle.append(protocol)
+            if self._given_up and self._free_workers() < 0:
+                # More connections were answered than the other workers have.
+                self._given_up -= 1
 
     def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
         """There will be no answer, and the connection is closed."""
         self._count_error(type(error).__name__)
+        if isinstance(error, ResponseTimeout):
+            self._given_up += 1
         self._discard(protocol)
         self._free_place()
 
