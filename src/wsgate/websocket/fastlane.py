@@ -66,7 +66,16 @@ class LongMessage:
     in one piece: a list of its parts would cost 50 bytes for each byte that a client sends singly.
     """
 
-    __slots__ = ("_header", "_masker", "_missing", "_utf8", "is_binary", "is_valid", "payload")
+    __slots__ = (
+        "_ends_whole",
+        "_header",
+        "_masker",
+        "_missing",
+        "_utf8",
+        "is_binary",
+        "is_valid",
+        "payload",
+    )
 
     def __init__(self, header: bytes, size: int) -> None:
         self.is_binary = header[0] == _BINARY_FRAME
@@ -77,6 +86,7 @@ class LongMessage:
         self._missing = size
         self._masker = create_xor_masker(header[10:], size)
         self._utf8 = Utf8Validator()
+        self._ends_whole = True
 
     @classmethod
     def begin(cls, data: bytes, start: int, limit: int) -> LongMessage | None:
@@ -110,8 +120,10 @@ class LongMessage:
         return data[len(part) :]
 
     def _check(self, piece: bytes) -> None:
-        valid, ends_whole, _, _ = self._utf8.validate(piece)
-        self.is_valid = bool(valid and (ends_whole or self._missing))
+        if self._ends_whole and piece.isascii():
+            return
+        valid, self._ends_whole, _, _ = self._utf8.validate(piece)
+        self.is_valid = bool(valid and (self._ends_whole or self._missing))
 
     def received(self) -> bytes:
         """All that was taken, as it came, for Autobahn to judge."""
