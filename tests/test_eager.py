@@ -1,6 +1,8 @@
 """wsgate.eager: what is written arrives whole and in order, at once where it can."""
 
+import shutil
 import socket
+import tempfile
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -114,7 +116,9 @@ class EagerTests(TestCase):
 
     async def test_a_unix_port_is_eager_too(self):
         server = Server()
-        path = self.mktemp()[-90:]
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/s"
         port = reactor.listenUNIX(path, Factory.forProtocol(lambda: server))
         write_eagerly(port)
         self.addCleanup(port.stopListening)
