@@ -5,8 +5,8 @@ Deferred fires with a `Response` or one of the errors. Only END_REQUEST proves a
 request is sent twice: an error says how far it got, see `wsgate.fastcgi.errors`.
 
 Inside, data walks one way: `params` and `records` make and read bytes, `connection` gives them
-meaning (these three know no Twisted), `protocol` ties a connection to a transport, and `pool`
-decides which request goes out when and where.
+meaning (these three know no Twisted), `protocol` ties a connection to a transport, `connects`
+makes it, and `pool` decides which request goes out when and where.
 """
 
 from wsgate.fastcgi.backend import Backend

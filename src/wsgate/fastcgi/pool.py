@@ -6,17 +6,14 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from wsgate.fastcgi.backend import Backend, Backends, is_busy
+from wsgate.fastcgi.backend import Backend
 from wsgate.fastcgi.connection import Request, Response
+from wsgate.fastcgi.connects import Connects
 from wsgate.fastcgi.errors import (
-    BackendBusy,
-    BackendUnavailable,
     FastCGIError,
     NotSent,
     PoolStopped,
@@ -27,9 +24,6 @@ from wsgate.fastcgi.errors import (
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.unsent import Unsent
 from wsgate.timeouts import Timeouts
-
-RETRY_DELAYS = (0.01, 0.05, 0.25)
-"""Seconds before each further round over the backends, when none could be connected to."""
 
 
 class ConnectionPool:
@@ -92,17 +86,15 @@ class ConnectionPool:
         self.errors: dict[str, int] = {}
         self.surplus = 0
         self._clock = clock
-        self._backends = Backends(clock, backends)
+        self._connects = Connects(clock, backends, self, connect_timeout)
         self._max_in_flight = max_in_flight
         self._queue = queue
         self._queue_deadline = queue_deadline
-        self._connect_timeout = connect_timeout
         self._in_flight = 0
         # Not empty only if no place is free or the pool is not open; an idle connection exists only
         # if nobody waits and the pool is open.
         self._waiting: OrderedDict[Unsent, None] = OrderedDict()
         self._idle: deque[FastCGIProtocol] = deque()
-        self._connecting: dict[FastCGIProtocol, Unsent] = {}
         self._filling = False
         self._held = False
         self._open = True
@@ -143,7 +135,7 @@ class ConnectionPool:
         if self._open and self._in_flight < self._max_in_flight:
             unsent = self._take(request)
             self._in_flight += 1
-            self._connect(unsent)
+            self._connects.connect(unsent)
             return unsent.deferred
         if self.stopped:
             return self._refuse(self._stopped_error())
@@ -167,7 +159,7 @@ class ConnectionPool:
         self._held = False
         self._given_up = 0
         self._open = not self.stopped
-        self._backends.wake()
+        self._connects.wake()
         self._fill_places()
 
     def stop(self) -> Deferred[None]:
@@ -226,7 +218,7 @@ class ConnectionPool:
         try:
             while self._open and self._waiting and self._in_flight < self._max_in_flight:
                 self._in_flight += 1
-                self._connect(self._next_waiting())
+                self._connects.connect(self._next_waiting())
         finally:
             self._filling = False
 
@@ -249,89 +241,37 @@ class ConnectionPool:
     def _count_error(self, name: str) -> None:
         self.errors[name] = self.errors.get(name, 0) + 1
 
-    # Making connections, for requests that have a place
+    # Connections for requests that have a place
 
-    def _connect(self, unsent: Unsent) -> None:
-        if self._idle and (unsent.tried or unsent.rounds):
-            self._idle.popleft().send(unsent.request, unsent.deferred)
-            return
-        backend = self._backends.choose(unsent.tried)
-        if backend is None:
-            self._round_over(unsent)
-            return
-        unsent.tried.append(backend)
-        backend.connections += 1
-        protocol = FastCGIProtocol(self, backend)
-        self._connecting[protocol] = unsent
-        connecting = backend.connect(protocol)
-        if not connecting.called:
-            unsent.timeout = self.timeouts.call_later(self._connect_timeout, connecting.cancel)
-        connecting.addErrback(self._connect_failed, protocol)
-
-    def _connect_failed(self, failure: Failure, protocol: FastCGIProtocol) -> None:
-        unsent = self._connecting.pop(protocol)
-        unsent.stop_timeout()
-        backend = protocol.backend
-        self._discard(protocol)
-        busy = is_busy(failure)
-        unsent.busy = unsent.busy or busy
-        unsent.cause = f"{backend.name}: {self._describe(failure, busy)}"
-        if not busy:
-            self._backends.refused(backend, unsent.cause)
-        self._connect_again(unsent)
-
-    def _describe(self, failure: Failure, busy: bool) -> str:
-        if busy:
-            return "its queue of connections (UNIX backlog) is full"
-        if failure.check(CancelledError, ConnectingCancelledError):
-            return f"did not accept a connection within {self._connect_timeout:g} s"
-        return failure.getErrorMessage()
-
-    def _connect_again(self, unsent: Unsent) -> None:
+    def connect_again(self, unsent: Unsent) -> None:
+        """A try to connect has failed: make the next, if this still makes sense."""
         if self.stopped:
-            self._give_up(unsent, self._stopped_error())
+            self.give_up(unsent, self._stopped_error())
         elif self._held:
-            unsent.tried.clear()
-            unsent.rounds = 0
+            unsent.begin_again()
             self._in_flight -= 1
             self._wait(unsent, max(0.0, unsent.deadline - self._clock.seconds()))
             self._waiting.move_to_end(unsent, last=False)
+        elif self._idle:
+            self._idle.popleft().send(unsent.request, unsent.deferred)
         else:
-            self._connect(unsent)
+            self._connects.connect(unsent)
 
-    def _round_over(self, unsent: Unsent) -> None:
-        rounds = unsent.rounds
-        if rounds < len(RETRY_DELAYS):
-            delay = RETRY_DELAYS[rounds]
-            if self._clock.seconds() + delay < unsent.deadline:
-                unsent.rounds += 1
-                unsent.tried.clear()
-                unsent.busy = False
-                self._clock.callLater(delay, self._connect_again, unsent)
-                return
-        error = BackendBusy if unsent.busy else BackendUnavailable
-        self._give_up(unsent, error(unsent.cause, backend=unsent.tried[-1].name))
-
-    def _give_up(self, unsent: Unsent, error: NotSent) -> None:
+    def give_up(self, unsent: Unsent, error: NotSent) -> None:
+        """There is no connection for a request that has a place."""
         self._free_place()
         self._unsent_failed(unsent, error)
         self.finish_stop()
 
-    def _discard(self, protocol: FastCGIProtocol) -> None:
-        protocol.backend.connections -= 1
-        protocol.close()
-
     def _close_idle(self) -> None:
         while self._idle:
-            self._discard(self._idle.pop())
+            self._idle.pop().discard()
 
     # What a connection tells; the request's Deferred fires after it
 
     def connected(self, protocol: FastCGIProtocol) -> None:
         """The connection is open: send what it was made for."""
-        unsent = self._connecting.pop(protocol)
-        unsent.stop_timeout()
-        self._backends.accepted(protocol.backend)
+        unsent = self._connects.connected(protocol)
         protocol.send(unsent.request, unsent.deferred)
 
     def answered(self, protocol: FastCGIProtocol, reusable: bool) -> None:
@@ -343,7 +283,7 @@ class ConnectionPool:
                 self._log.warn(
                     "Bytes after END_REQUEST from {backend}", backend=protocol.backend.name
                 )
-            self._discard(protocol)
+            protocol.discard()
             self._free_place()
         elif self._waiting:
             unsent = self._next_waiting()
@@ -360,13 +300,13 @@ class ConnectionPool:
         self._count_error(type(error).__name__)
         if isinstance(error, ResponseTimeout):
             self._given_up += 1
-        self._discard(protocol)
+        protocol.discard()
         self._free_place()
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """A connection ended that nobody used."""
         self._idle.remove(protocol)
-        self._discard(protocol)
+        protocol.discard()
 
     def finish_stop(self) -> None:
         """Tell who waits for `stop` if nothing is in flight any more."""

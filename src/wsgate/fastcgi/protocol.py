@@ -97,6 +97,11 @@ class FastCGIProtocol:
                 # reactor, during which the application's worker would wait for us.
                 self.transport.abortConnection()
 
+    def discard(self) -> None:
+        """Close at once, and count one connection less to the backend. To be called once."""
+        self.backend.connections -= 1
+        self.close()
+
     @property
     def surplus(self) -> bool:
         """Whether bytes followed the last answer."""

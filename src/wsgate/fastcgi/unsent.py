@@ -38,6 +38,17 @@ class Unsent:
         """Whether a backend of this round was there, but had no room."""
         self.cause = ""
 
+    def next_round(self) -> None:
+        """Try every backend once more."""
+        self.rounds += 1
+        self.tried.clear()
+        self.busy = False
+
+    def begin_again(self) -> None:
+        """Forget the tries so far."""
+        self.rounds = 0
+        self.tried.clear()
+
     def stop_timeout(self) -> None:
         """It was taken from the queue, or its connect has ended."""
         if self.timeout is not None:
