@@ -17,12 +17,13 @@ class BadRequest(Exception):
     """The request's head cannot be accepted.
 
     `status` is the HTTP status to answer with, `str()` of it a fixed text that holds nothing of
-    what the client sent.
+    what the client sent. `limit` is the setting that was exceeded, if it was one.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, limit: str = "") -> None:
         super().__init__(reason)
         self.status = status
+        self.limit = limit
 
 
 class RequestHead(NamedTuple):
@@ -74,7 +75,7 @@ def parse_request_head(head: bytes, *, max_lines: int) -> RequestHead:
     """
     request_line, *lines = head[: -len(HEAD_END)].split(b"\r\n")
     if len(lines) > max_lines:
-        raise BadRequest(431, "Too many header fields")
+        raise BadRequest(431, "Too many header fields", "max_header_lines")
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
         raise BadRequest(400, "Malformed request line")

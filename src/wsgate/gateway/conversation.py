@@ -97,6 +97,11 @@ class Conversation:
         """Whether no message is in flight or waiting."""
         return not self._in_flight and not self._queue
 
+    @property
+    def queue_length(self) -> int:
+        """How many messages wait for their turn."""
+        return len(self._queue)
+
     def message_received(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """Take one whole message; it is asked of PHP when its turn comes."""
         self._route.tally.received += 1

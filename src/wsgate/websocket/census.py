@@ -18,17 +18,21 @@ class Census:
         self._by_network: Counter[str] = Counter()
         self.total = 0
 
-    def has_room_for(self, host: str) -> bool:
-        """Whether one more connection from `host` stays within the limits.
+    def limit_for(self, host: str) -> str:
+        """The limit that one more connection from `host` would exceed; empty if there is none.
 
         `host` is an IP address or `unix:`, which counts only against the total.
         """
         if self._limit and self.total >= self._limit:
-            return False
+            return "max_connections"
         network = network_of(host)
-        if not self._limit_per_address or network is None:
-            return True
-        return self._by_network[network] < self._limit_per_address
+        if (
+            self._limit_per_address
+            and network is not None
+            and self._by_network[network] >= self._limit_per_address
+        ):
+            return "max_connections_per_address"
+        return ""
 
     def add(self, host: str) -> None:
         """Count one connection."""

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from wsgate.gateway import Route, Tally
 from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
+from wsgate.websocket.counts import Counts
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
 from wsgate.websocket.template import open_protocol
@@ -53,6 +54,7 @@ class GatewayFactory(WebSocketServerFactory):
         self._batched_timer = self.timeouts
         self.fast_limit = min(options.max_frame_size, options.max_message_size)
         self.census = Census(options.max_connections, options.max_connections_per_address)
+        self.counts = Counts()
         self.connections: set[GatewayProtocol] = set()
         self._all_gone: Deferred[None] | None = None
         self._routes = {route.path: route for route in routes}

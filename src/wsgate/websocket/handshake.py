@@ -21,13 +21,21 @@ from wsgate.http1 import HEAD_END, BadRequest, RequestHead
 class Refused(Exception):
     """The handshake is refused with the HTTP `status`; `headers` go with the answer.
 
-    `str()` is a fixed text without anything the client sent.
+    `str()` is a fixed text without anything the client sent. `limit` is the setting that was
+    exceeded, if it was one.
     """
 
-    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        limit: str = "",
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.headers = headers
+        self.limit = limit
 
 
 class HeadBuffer:
@@ -53,7 +61,7 @@ class HeadBuffer:
         end = self._buffer.find(HEAD_END, searched)
         size = end + len(HEAD_END) if end >= 0 else len(self._buffer)
         if size > self._limit:
-            raise BadRequest(431, "Request header too large")
+            raise BadRequest(431, "Request header too large", "max_header_bytes")
         if end < 0:
             return None
         return bytes(self._buffer[:size]), bytes(self._buffer[size:])

@@ -83,9 +83,9 @@ class OpeningProtocol(WebSocketServerProtocol):
             head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
             self._decide(head, check_request(head), received[1])
         except Refused as refused:
-            self._refuse(refused.status, str(refused), refused.headers)
+            self._refuse(refused.status, str(refused), refused.headers, refused.limit)
         except BadRequest as bad:
-            self._refuse(bad.status, str(bad))
+            self._refuse(bad.status, str(bad), limit=bad.limit)
 
     def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
         if not wants_websocket(head):
@@ -98,6 +98,7 @@ class OpeningProtocol(WebSocketServerProtocol):
         check_origin(head, route.origins)
         subprotocol = choose_subprotocol(head, route.subprotocols)
         self.accept(route, Upgrade(head, subprotocol), self._identify(), rest)
+        self.factory.counts.accepted += 1
         self._cancel_handshake_timeout()
 
     def _identify(self) -> Client:
@@ -108,8 +109,8 @@ class OpeningProtocol(WebSocketServerProtocol):
             ISSLTransport.providedBy(self.transport),
         )
         census = self.factory.census
-        if not census.has_room_for(client.remote.host):
-            raise Refused(503, "Too many connections", (("Retry-After", "5"),))
+        if limit := census.limit_for(client.remote.host):
+            raise Refused(503, "Too many connections", (("Retry-After", "5"),), limit)
         self._host = client.remote.host
         census.add(self._host)
         return client
@@ -126,8 +127,17 @@ class OpeningProtocol(WebSocketServerProtocol):
             )
         self._respond(200, page.headers, page.body, head.method)
 
-    def _refuse(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def _refuse(
+        self,
+        status: int,
+        reason: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        limit: str = "",
+    ) -> None:
         self._head = None
+        self.factory.counts.refused[status] += 1
+        if limit:
+            self.factory.counts.limits[limit] += 1
         _log.info(
             "{status} to {host}: {reason}",
             status=status,
@@ -153,6 +163,9 @@ class OpeningProtocol(WebSocketServerProtocol):
 
     def _handshake_timed_out(self) -> None:
         self._handshake_timeout = None
+        counts = self.factory.counts
+        counts.drops["handshake timeout"] += 1
+        counts.limits["handshake_timeout"] += 1
         if self._head is not None:
             self._refuse(408, "The request did not come in time")
         self.transport.abortConnection()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from autobahn.util import encode_truncate
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -17,15 +16,10 @@ from wsgate.cgi import Client
 from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
-from wsgate.websocket.frames import encode_fragments, encode_message
+from wsgate.websocket.counts import code_label
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
 from wsgate.websocket.opening import OpeningProtocol
-from wsgate.websocket.reading import ReadingProtocol
-
-_TEXT, _BINARY = 1, 2
-
-AT_ONCE = 256 * 1024
-"""Bytes of a message sent in one turn of the reactor; the rest waits for others to be served."""
+from wsgate.websocket.writing import WritingProtocol, socket_of
 
 _log = Logger(namespace="wsgate")
 
@@ -40,7 +34,7 @@ class _Silence:
     info = warn = error = critical = failure = trace = debug
 
 
-class GatewayProtocol(ReadingProtocol):
+class GatewayProtocol(WritingProtocol):
     """The life of a connection after its handshake:
 
     - *open*: Autobahn reads the bytes; whole messages go to `_conversation`.
@@ -48,7 +42,7 @@ class GatewayProtocol(ReadingProtocol):
       `_held` waits until the conversation is idle, so that what was asked before is answered.
     - *closing*, *closed*: Autobahn's own states.
 
-    It is the `Peer` of its conversation and the streaming producer of its transport.
+    It is the `Peer` of its conversation.
     """
 
     log = _Silence()
@@ -57,12 +51,7 @@ class GatewayProtocol(ReadingProtocol):
         """Leave Autobahn's attributes to the class that `template` makes."""
 
     _subprotocol: str | None = None
-    _send_timeout: Timeout | None = None
     _close_timeout: Timeout | None = None
-    _output_paused = False
-    _sending: Iterator[bytes] | None = None
-    """What is left of a long message that is going out."""
-    _close_later: tuple[int, str] | None = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
@@ -85,7 +74,7 @@ class GatewayProtocol(ReadingProtocol):
                 upgrade.head, client, connection_id, upgrade.subprotocol
             )
         except ValueError:
-            raise Refused(431, "Request header too large") from None
+            raise Refused(431, "Request header too large", limit="max_header_bytes") from None
         if self.factory.options.compression:
             self._open_by_autobahn(upgrade)
         else:
@@ -122,7 +111,7 @@ class GatewayProtocol(ReadingProtocol):
 
     def onOpen(self) -> None:
         """The 101 was written."""
-        _socket_of(self.transport).bufferSize = self.factory.options.send_high_water
+        socket_of(self.transport).bufferSize = self.factory.options.send_high_water
         self.transport.registerProducer(self, True)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
@@ -177,61 +166,28 @@ class GatewayProtocol(ReadingProtocol):
                 self.factory.options.pong_timeout, self.onAutoPingTimeout
             )
             return
+        self._dropped("no pong", "pong_timeout")
         self._log_end("dropped: no pong within {seconds} s", seconds=self.autoPingTimeout)
         super().onAutoPingTimeout()
 
-    def _log_end(self, text: str, **values: object) -> None:
-        conversation = self._conversation
-        _log.info(
-            "connection {id} from {host} " + text,
-            id=conversation.connection_id if conversation is not None else "-",
-            host=self._host,
-            **values,
-        )
+    def onCloseHandshakeTimeout(self) -> None:
+        """The client did not answer our close in time."""
+        self._dropped("close timeout", "close_timeout")
+        super().onCloseHandshakeTimeout()
 
     def _closeConnection(self, abort: bool = False) -> None:
         """Autobahn ends the connection. Over TLS a graceful end waits for the client's answer."""
         super()._closeConnection(abort)
         if not abort:
             self._close_timeout = self.factory.timeouts.call_later(
-                self.factory.options.close_timeout, self.transport.abortConnection
+                self.factory.options.close_timeout, self._close_timed_out
             )
 
+    def _close_timed_out(self) -> None:
+        self._dropped("close timeout", "close_timeout")
+        self.transport.abortConnection()
+
     # -- the conversation's peer
-
-    def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
-        """Send one whole message, in fragments where it is long."""
-        if self.state != self.STATE_OPEN:
-            return
-        opcode = _BINARY if is_binary else _TEXT
-        fragment_size = self.factory.options.fragment_size
-        deflate = self._perMessageCompress
-        if deflate is not None:
-            deflate.start_compress_message()
-            payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
-        rsv1 = deflate is not None
-        if len(payload) <= AT_ONCE:
-            self.transport.write(encode_message(opcode, payload, fragment_size, rsv1=rsv1))
-            return
-        self._sending = encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1)
-        self._conversation.output_paused()  # type: ignore[union-attr]  # it is the caller
-        self._send_on()
-
-    def _send_on(self) -> None:
-        """Send the next part of a long message, then let others have their turn."""
-        if self._sending is None or self._output_paused:
-            return
-        part = next(self._sending, None)
-        if part is None:
-            self._sending = None
-            if self._close_later is not None:
-                self.close(*self._close_later)
-            self._conversation.output_resumed()  # type: ignore[union-attr]  # it gave the message
-            self.conversation_idle()
-            return
-        self.transport.write(part)
-        if not self._output_paused:
-            self.factory.reactor.callLater(0, self._send_on)
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake, behind a message that is going out.
@@ -243,10 +199,26 @@ class GatewayProtocol(ReadingProtocol):
         elif self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=code, reasonUtf8=encode_truncate(reason, 123))
 
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """Send a close frame; every one goes through here, ours and answers to the client's."""
+        if not isReply and self.state == self.STATE_OPEN:
+            self.factory.counts.closes[code_label(code)] += 1
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
     def pause_reading(self) -> None:
         """Deliver no further message, and let TCP tell the client."""
         self._reading_paused = True
+        self.factory.counts.limits[self._full_queue()] += 1
         self.transport.pauseProducing()
+
+    def _full_queue(self) -> str:
+        """The limit because of which the conversation takes no more."""
+        assert self._conversation is not None
+        messages = self.factory.options.queue.messages
+        by_number = self._conversation.queue_length >= messages
+        return "queue_per_connection" if by_number else "queue_bytes_per_connection"
 
     def resume_reading(self) -> None:
         """Go on with what is buffered, then with the socket."""
@@ -282,53 +254,3 @@ class GatewayProtocol(ReadingProtocol):
         self._conversation.connection_lost()
         self.close(1001, "the server is shutting down")
         self.conversation_idle()
-
-    # -- the transport's producer
-
-    def pauseProducing(self) -> None:
-        """The client takes no data: `send_high_water` bytes wait."""
-        self._output_paused = True
-        if self._conversation is not None:
-            self._conversation.output_paused()
-        self._send_timeout = self.factory.timeouts.call_later(
-            self.factory.options.send_timeout, self._check_progress, self._unsent()
-        )
-
-    def resumeProducing(self) -> None:
-        """Everything written has reached the kernel."""
-        self._output_paused = False
-        if self._send_timeout is not None:
-            self._send_timeout.cancel()
-            self._send_timeout = None
-        if self._sending is not None:
-            self._send_on()
-        elif self._conversation is not None:
-            self._conversation.output_resumed()
-
-    def stopProducing(self) -> None:
-        """The transport is gone; `connectionLost` follows."""
-
-    def _unsent(self) -> tuple[int, int]:
-        socket = _socket_of(self.transport)
-        return len(socket.dataBuffer), socket.offset
-
-    def _check_progress(self, before: tuple[int, int]) -> None:
-        self._send_timeout = None
-        now = self._unsent()
-        if now == before:
-            self._log_end(
-                "dropped: it took no data for {seconds} s",
-                seconds=self.factory.options.send_timeout,
-            )
-            self.transport.abortConnection()
-        else:
-            self._send_timeout = self.factory.timeouts.call_later(
-                self.factory.options.send_timeout, self._check_progress, now
-            )
-
-
-def _socket_of(transport: Any) -> Any:
-    """The transport that owns the socket, below TLS and other wrappers."""
-    while getattr(transport, "transport", None) is not None:
-        transport = transport.transport
-    return transport

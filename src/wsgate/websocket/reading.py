@@ -113,8 +113,15 @@ class ReadingProtocol(OpeningProtocol):
         """A frame's header was read; Autobahn checks the sizes, we the number of frames."""
         self._fragments += 1
         if self._fragments > self.factory.options.max_fragments and not self.failedByMe:
+            self.factory.counts.limits["max_fragments"] += 1
             self._fail_connection(_POLICY_VIOLATION, "too many fragments in one message")
         super().onMessageFrameBegin(length)
+
+    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
+        """Autobahn found a message or a frame longer than allowed."""
+        exceeded = "frame" if self.wasMaxFramePayloadSizeExceeded else "message"
+        self.factory.counts.limits[f"max_{exceeded}_size"] += 1
+        super()._max_message_size_exceeded(msg_size, max_msg_size, reason)
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """Unmasked, decompressed and, for text, valid so far."""

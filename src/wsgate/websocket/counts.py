@@ -1,0 +1,68 @@
+"""What became of connections, as plain numbers since the start. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+LIMITS = (
+    "max_message_size",
+    "max_frame_size",
+    "max_fragments",
+    "max_header_bytes",
+    "max_header_lines",
+    "max_connections",
+    "max_connections_per_address",
+    "queue_per_connection",
+    "queue_bytes_per_connection",
+    "handshake_timeout",
+    "pong_timeout",
+    "close_timeout",
+    "send_high_water",
+    "send_timeout",
+)
+"""The settings of `[limits]` whose hits are counted, whether or not any was hit yet."""
+
+DROPS = ("close timeout", "handshake timeout", "no pong", "takes no data")
+"""Why wsgate ends connections without a closing handshake."""
+
+
+class Counts:
+    """Counters of one factory. All keys are wsgate's own words, never a client's text.
+
+    Attributes:
+        accepted: handshakes answered with 101.
+        refused: handshakes answered otherwise, by HTTP status.
+        closes: closing handshakes that wsgate began, by `code_label` of their code.
+        drops: connections ended without one, by cause (`DROPS`).
+        limits: how often a limit took effect, by the name of its setting (`LIMITS`).
+    """
+
+    __slots__ = ("accepted", "closes", "drops", "limits", "refused")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: Counter[int] = Counter()
+        self.closes: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter(dict.fromkeys(DROPS, 0))
+        self.limits: Counter[str] = Counter(dict.fromkeys(LIMITS, 0))
+
+    def flat(self) -> dict[tuple[str, str], int]:
+        """All of them as {(attribute, key): count}; the key of `accepted` is empty.
+
+        Such dicts of several processes are added up key by key.
+        """
+        flat = {("accepted", ""): self.accepted}
+        for name in ("refused", "closes", "drops", "limits"):
+            counter: Counter[int | str] = getattr(self, name)
+            flat.update({(name, str(key)): count for key, count in counter.items()})
+        return flat
+
+
+def code_label(code: int | None) -> str:
+    """The label of a close code: itself, but one for all that applications choose (3000 to 4999).
+
+    None, a close frame without a code, is 1005 as in RFC 6455 §7.1.5.
+    """
+    if code is None:
+        return "1005"
+    return str(code) if code < 3000 else "3000-4999"

@@ -1,0 +1,139 @@
+"""The open part of a connection's life, outwards: from whole answers to bytes a client takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.logger import Logger
+
+from wsgate.timeouts import Timeout
+from wsgate.websocket.frames import encode_fragments, encode_message
+from wsgate.websocket.reading import ReadingProtocol
+
+_TEXT, _BINARY = 1, 2
+
+AT_ONCE = 256 * 1024
+"""Bytes of a message sent in one turn of the reactor; the rest waits for others to be served."""
+
+_log = Logger(namespace="wsgate")
+
+
+class WritingProtocol(ReadingProtocol):
+    """Sends messages, a part per turn where they are long, as fast as the client takes them.
+
+    It is the streaming producer of its transport.
+    """
+
+    _send_timeout: Timeout | None = None
+    _output_paused = False
+    _sending: Iterator[bytes] | None = None
+    """What is left of a long message that is going out."""
+    _close_later: tuple[int, str] | None = None
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake, behind a message that is going out."""
+        raise NotImplementedError
+
+    def conversation_idle(self) -> None:
+        """All answers are out."""
+        raise NotImplementedError
+
+    def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
+        """Send one whole message, in fragments where it is long."""
+        if self.state != self.STATE_OPEN:
+            return
+        opcode = _BINARY if is_binary else _TEXT
+        fragment_size = self.factory.options.fragment_size
+        deflate = self._perMessageCompress
+        if deflate is not None:
+            deflate.start_compress_message()
+            payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
+        rsv1 = deflate is not None
+        if len(payload) <= AT_ONCE:
+            self.transport.write(encode_message(opcode, payload, fragment_size, rsv1=rsv1))
+            return
+        self._sending = encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1)
+        self._conversation.output_paused()  # type: ignore[union-attr]  # it is the caller
+        self._send_on()
+
+    def _send_on(self) -> None:
+        """Send the next part of a long message, then let others have their turn."""
+        if self._sending is None or self._output_paused:
+            return
+        part = next(self._sending, None)
+        if part is None:
+            self._sending = None
+            if self._close_later is not None:
+                self.close(*self._close_later)
+            self._conversation.output_resumed()  # type: ignore[union-attr]  # it gave the message
+            self.conversation_idle()
+            return
+        self.transport.write(part)
+        if not self._output_paused:
+            self.factory.reactor.callLater(0, self._send_on)
+
+    # -- the transport's producer
+
+    def pauseProducing(self) -> None:
+        """The client takes no data: `send_high_water` bytes wait."""
+        self._output_paused = True
+        self.factory.counts.limits["send_high_water"] += 1
+        if self._conversation is not None:
+            self._conversation.output_paused()
+        self._send_timeout = self.factory.timeouts.call_later(
+            self.factory.options.send_timeout, self._check_progress, self._unsent()
+        )
+
+    def resumeProducing(self) -> None:
+        """Everything written has reached the kernel."""
+        self._output_paused = False
+        if self._send_timeout is not None:
+            self._send_timeout.cancel()
+            self._send_timeout = None
+        if self._sending is not None:
+            self._send_on()
+        elif self._conversation is not None:
+            self._conversation.output_resumed()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows."""
+
+    def _unsent(self) -> tuple[int, int]:
+        socket = socket_of(self.transport)
+        return len(socket.dataBuffer), socket.offset
+
+    def _check_progress(self, before: tuple[int, int]) -> None:
+        self._send_timeout = None
+        now = self._unsent()
+        if now == before:
+            self._dropped("takes no data", "send_timeout")
+            self._log_end(
+                "dropped: it took no data for {seconds} s",
+                seconds=self.factory.options.send_timeout,
+            )
+            self.transport.abortConnection()
+        else:
+            self._send_timeout = self.factory.timeouts.call_later(
+                self.factory.options.send_timeout, self._check_progress, now
+            )
+
+    def _dropped(self, cause: str, limit: str) -> None:
+        self.factory.counts.drops[cause] += 1
+        self.factory.counts.limits[limit] += 1
+
+    def _log_end(self, text: str, **values: object) -> None:
+        conversation = self._conversation
+        _log.info(
+            "connection {id} from {host} " + text,
+            id=conversation.connection_id if conversation is not None else "-",
+            host=self._host,
+            **values,
+        )
+
+
+def socket_of(transport: Any) -> Any:
+    """The transport that owns the socket, below TLS and other wrappers."""
+    while getattr(transport, "transport", None) is not None:
+        transport = transport.transport
+    return transport
