@@ -1,6 +1,7 @@
 """Many WebSocket clients in one process: each sends, waits for the answer, and sends again.
 
-usage: python -m bench.load SPEC    SPEC is JSON: port, tls, clients, size, warm_up, seconds, pause
+usage: python -m bench.load SPEC    SPEC is JSON: port, tls, clients, size, warm_up, seconds, pause,
+                                    and perhaps filler, what messages are filled with instead of x
 Connects all, runs `warm_up` seconds, prints "ready", waits for a line, measures, prints JSON. With
 a `pause` each client rests so many seconds between an answer and its next message.
 """
@@ -25,8 +26,10 @@ _DRAIN_SECONDS = 60.0
 class Load:
     """What all clients share: whether to go on, and what came of it."""
 
-    def __init__(self, size: int, pause: float) -> None:
-        self.filler = b"x" * (size - 16)
+    def __init__(self, size: int, pause: float, filler: str = "x") -> None:
+        pattern = filler.encode()
+        missing = size - 16
+        self.filler = pattern * (missing // len(pattern)) + b"x" * (missing % len(pattern))
         self.pause = pause
         self.running = False
         self.latencies: list[float] = []
@@ -165,7 +168,7 @@ async def _run(clients: list[Client], load: Load, seconds: float) -> float:
 
 async def _main() -> None:
     spec = json.loads(sys.argv[1])
-    load = Load(spec["size"], spec["pause"])
+    load = Load(spec["size"], spec["pause"], spec.get("filler", "x"))
     clients = await _connect(spec, load)
     await _run(clients, load, spec["warm_up"])
     load.wrong = load.lost = 0
