@@ -21,7 +21,7 @@ else:
 READ_SIZE = 64 * 1024
 """Bytes taken from a socket at a time; `bufferSize` is left to mean what may wait unsent."""
 
-LARGE_READ_SIZE = 512 * 1024
+LARGE_READ_SIZE = 256 * 1024
 """The same after a read that found as much as it asked for: a long message is coming in."""
 
 

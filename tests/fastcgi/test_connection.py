@@ -20,7 +20,7 @@ from wsgate.fastcgi import (
     ResponseTooLarge,
     encode_params,
 )
-from wsgate.fastcgi.connection import MAX_STDERR, ConnectionState, ResponderConnection
+from wsgate.fastcgi.connection import LONG_ANSWER, MAX_STDERR, ConnectionState, ResponderConnection
 from wsgate.fastcgi.records import Record, RecordDecoder
 
 MAX = 200_000
@@ -356,3 +356,36 @@ def test_requests_and_responses_are_shown_without_their_content():
     assert (
         repr(Response(b"12", b"345", 6)) == "<Response: 2 bytes of stdout, 3 of stderr, status 6>"
     )
+
+
+def long_answer(body, step=40_000):
+    return run(
+        [
+            *(stdout(body[at : at + step]) for at in range(0, len(body), step)),
+            end(),
+        ],
+        max_answer_size=4 * LONG_ANSWER,
+    )
+
+
+@pytest.mark.parametrize("step", [1000, 40_000, 65_535])
+def test_a_long_answer_says_whether_it_is_utf8(step):
+    text = "é€😀x".encode() * (LONG_ANSWER // 10 + 1)
+    assert long_answer(text, step) == Response(text, b"", 0, is_utf8=True)
+    assert not long_answer(text[:-2], step).is_utf8
+    assert not long_answer(text[:100] + b"\xff" + text, step).is_utf8
+    assert not long_answer(text + b"\xff", step).is_utf8
+
+
+def test_whether_an_answer_is_utf8_is_looked_at_above_256_kib_only():
+    assert not long_answer(b"x" * LONG_ANSWER).is_utf8
+    assert long_answer(b"x" * (LONG_ANSWER + 1)).is_utf8
+
+
+def test_an_answer_is_judged_by_its_own_bytes():
+    connection = active(4 * LONG_ANSWER)
+    for body, is_utf8 in ((b"\xff", False), (b"x", True), (b"\xc3", False), (b"y", True)):
+        for _ in range(0, LONG_ANSWER * 2, 32768):
+            connection.receive_data(stdout(body * 32768))
+        assert connection.receive_data(end()).is_utf8 is is_utf8
+        connection.send_request(Request(b"", b""), True)

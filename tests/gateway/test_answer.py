@@ -179,3 +179,11 @@ def test_every_error_of_the_fastcgi_room_has_a_row():
     for cls in leaves(fastcgi.FastCGIError):
         assert failure_of(cls("x")) is not INTERNAL, cls
         assert cls in FAILURES
+
+
+def test_a_body_that_is_known_to_be_utf8_is_not_looked_at_again():
+    # It is not, so that whoever looks would refuse it.
+    output = b"X: y\n\n\xff"
+    assert reply_to_response(output, is_utf8=True)[0] == Reply(b"\xff", False)
+    with pytest.raises(NotAnAnswer):
+        reply_to_response(output)

@@ -27,9 +27,13 @@ from wsgate.fastcgi.records import (
     encode_record,
     stream_parts,
 )
+from wsgate.utf8 import TextCheck
 
 MAX_STDERR = 8 * 1024
 """Bytes of STDERR kept of each answer. The first ones, since they name the cause."""
+
+LONG_ANSWER = 256 * 1024
+"""Bytes of STDOUT above which UTF-8 is looked at as it comes, not when all is there."""
 
 # FastCGI 1.0 §5.1: role, flags, five reserved bytes.
 _BEGIN_BODY = Struct("!HB5x")
@@ -64,11 +68,15 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A complete answer: all of STDOUT, the first 8 KiB of STDERR, the exit status (0 to 2³²-1)."""
+    """A complete answer: all of STDOUT, the first 8 KiB of STDERR, the exit status (0 to 2³²-1).
+
+    `is_utf8` is True where STDOUT is long and known to be valid UTF-8. False says nothing.
+    """
 
     stdout: bytes | bytearray
     stderr: bytes
     app_status: int
+    is_utf8: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -117,6 +125,7 @@ class ResponderConnection:
         "_received",
         "_stderr",
         "_stdout",
+        "_text",
         "state",
         "surplus",
     )
@@ -131,6 +140,7 @@ class ResponderConnection:
         self._received = False
         self._stdout = bytearray()
         self._stderr = bytearray()
+        self._text: TextCheck | None = None
 
     @property
     def reusable(self) -> bool:
@@ -233,6 +243,11 @@ class ResponderConnection:
         if len(stdout) + len(content) > self._max_answer_size:
             self._fail(ResponseTooLarge(f"the answer exceeds {self._max_answer_size} bytes"))
         stdout += content
+        if len(stdout) > LONG_ANSWER:
+            if self._text is None:
+                self._text = TextCheck()
+                content = bytes(stdout)
+            self._text.feed(content)
 
     def _request_ended(self, record: Record, surplus: bool) -> Response:
         if len(record.content) != _END_BODY.size:
@@ -242,10 +257,12 @@ class ResponderConnection:
             self._fail(_refusal(protocol_status))
         self.surplus = surplus
         self.state = _IDLE if self._keep_connection and not surplus else _CLOSED
-        response = Response(self._stdout, bytes(self._stderr), app_status)
+        is_utf8 = self._text is not None and self._text.is_whole
+        response = Response(self._stdout, bytes(self._stderr), app_status, is_utf8)
         # A long answer is handed over as it is, not copied.
         self._stdout = bytearray()
         self._stderr.clear()
+        self._text = None
         return response
 
     def _fail(self, error: FastCGIError) -> NoReturn:

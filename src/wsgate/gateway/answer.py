@@ -128,13 +128,14 @@ def reply_to_failure(error: BaseException, message_id: str, on_error: OnError) -
 
 
 def reply_to_response(
-    stdout: bytes | bytearray, stderr: bytes = b""
+    stdout: bytes | bytearray, stderr: bytes = b"", *, is_utf8: bool = False
 ) -> tuple[Reply, tuple[str, ...]]:
     """What PHP's output means for the client.
 
     Args:
         stdout: the whole output of the script, header and body.
         stderr: what it logged; tells a missing script from a 404 of the script's own.
+        is_utf8: whether `stdout` is known to be valid UTF-8, and need not be looked at again.
 
     Returns:
         The reply, and warnings for the log about headers that could not be followed.
@@ -153,7 +154,7 @@ def reply_to_response(
             _require_answer(head.status, body, stderr)
         if head.is_encoded:
             raise NotAnAnswer("the body is compressed (Content-Encoding), which no message can be")
-        if not head.is_binary:
+        if not (is_utf8 or head.is_binary):
             _require_utf8(body)
     except NoAnswer as error:
         error.close = close

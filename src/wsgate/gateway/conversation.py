@@ -160,7 +160,9 @@ class Conversation:
 
     def _answered(self, response: Response) -> None:
         try:
-            reply, warnings = reply_to_response(response.stdout, response.stderr)
+            reply, warnings = reply_to_response(
+                response.stdout, response.stderr, is_utf8=response.is_utf8
+            )
         except Exception as error:
             self._refuse(error, response.stderr)
             return

@@ -9,7 +9,8 @@ included, the answer is None and Autobahn reads it instead. It stays the only ju
 from __future__ import annotations
 
 from autobahn.websocket.protocol import create_xor_masker
-from autobahn.websocket.utf8validator import Utf8Validator
+
+from wsgate.utf8 import TextCheck
 
 _TEXT_FRAME = 0x81
 _BINARY_FRAME = 0x82
@@ -67,11 +68,10 @@ class LongMessage:
     """
 
     __slots__ = (
-        "_ends_whole",
         "_header",
         "_masker",
         "_missing",
-        "_utf8",
+        "_text",
         "is_binary",
         "is_valid",
         "payload",
@@ -85,8 +85,7 @@ class LongMessage:
         self._header = header
         self._missing = size
         self._masker = create_xor_masker(header[10:], size)
-        self._utf8 = Utf8Validator()
-        self._ends_whole = True
+        self._text = None if self.is_binary else TextCheck()
 
     @classmethod
     def begin(cls, data: bytes, start: int, limit: int) -> LongMessage | None:
@@ -115,15 +114,11 @@ class LongMessage:
             piece = self._masker.process(part)
             self.payload += piece
             self._missing -= len(part)
-            if not self.is_binary:
-                self._check(piece)
+            text = self._text
+            if text is not None:
+                text.feed(piece)
+                self.is_valid = text.is_valid if self._missing else text.is_whole
         return data[len(part) :]
-
-    def _check(self, piece: bytes) -> None:
-        if self._ends_whole and piece.isascii():
-            return
-        valid, self._ends_whole, _, _ = self._utf8.validate(piece)
-        self.is_valid = bool(valid and (self._ends_whole or self._missing))
 
     def received(self) -> bytes:
         """All that was taken, as it came, for Autobahn to judge."""
