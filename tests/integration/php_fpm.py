@@ -53,6 +53,7 @@ class PHPFPM:
         self.scripts = folder / "scripts"
         self.socket = str(folder / "fpm.sock") if listen == "unix" else None
         self.port = _free_port() if listen == "tcp" else None
+        self.status_socket = ""
         self._log = folder / "fpm.log"
         self._process: subprocess.Popen[bytes] | None = None
 
