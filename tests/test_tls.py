@@ -27,10 +27,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
-from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
+from wsgate.proxies.port import ProxiedFactory
 from wsgate.tls import TLSError, connection_creator, server_endpoint
 from wsgate.tls.certificates import Identity
 from wsgate.tls.handshakes import _context
@@ -665,14 +665,14 @@ def listened(description, creator=None):
         ("tls:443:backlog=5:interface=127.0.0.1", (443, "127.0.0.1", 5, TLSMemoryBIOFactory)),
         (r"tls:443:interface=\:\:1", (443, "::1", 1024, TLSMemoryBIOFactory)),
         ("tls:443:interface=", (443, "::", 1024, TLSMemoryBIOFactory)),
-        ("haproxy:tls:443", (443, "::", 1024, HAProxyWrappingFactory)),
+        ("haproxy:tls:443", (443, "::", 1024, ProxiedFactory)),
         ("tcp:8080", (8080, "", 1024, Factory)),
         ("tcp:8080:interface=127.0.0.1", (8080, "127.0.0.1", 1024, Factory)),
         ("tcp:8080:backlog=7", (8080, "", 7, Factory)),
         ("tcp:8080:127.0.0.1", (8080, "127.0.0.1", 50, Factory)),
         (r"tcp6:8080:interface=\:\:1", (8080, "::1", 1024, Factory)),
-        ("haproxy:tcp:8080", (8080, "", 1024, HAProxyWrappingFactory)),
-        ("haproxy:tcp:8080:backlog=9", (8080, "", 9, HAProxyWrappingFactory)),
+        ("haproxy:tcp:8080", (8080, "", 1024, ProxiedFactory)),
+        ("haproxy:tcp:8080:backlog=9", (8080, "", 9, ProxiedFactory)),
     ],
 )
 def test_a_port_string_listens(description, expected):

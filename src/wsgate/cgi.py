@@ -85,7 +85,14 @@ def server_name(head: RequestHead) -> bytes:
     return match[1].lower() if match else b""
 
 
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]*)?")
+def asked_port(head: RequestHead, secure: bool) -> str:
+    """The port the client asked for: the Host header's, else that of the scheme."""
+    match = _HOST.fullmatch(head.value(b"host") or b"")
+    port = match[2].decode() if match and match[2] else ""
+    return port or ("443" if secure else "80")
+
+
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]*))?")
 
 
 # Letters, digits and hyphens, as nginx passes them on. With underscores allowed, X_Forwarded_For

@@ -104,6 +104,7 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
 OPTIONS: dict[str, Option] = {o.name: o for _, group in _GROUPS for o in group}
 
 _SECTIONS: tuple[tuple[str, type], ...] = (
+    ("gateway", Gateway),
     ("limits", Limits),
     ("pools.default", Pool),
     ("route", Route),

@@ -29,6 +29,7 @@ from wsgate.gateway import QueueLimits, Route
 from wsgate.options import Options
 from wsgate.pools import make_pools
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit
+from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
 
 __all__ = ["CannotStart", "GatewayService", "Options", "makeService"]
@@ -78,7 +79,11 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
             certificates=asked.gateway.certificates,
             self_signed=asked.gateway.self_signed,
         )
-        ports = [(port, tls.server_endpoint(reactor, port, creator)) for port in asked.gateway.port]
+        believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
+        ports = [
+            (port, tls.server_endpoint(reactor, port, creator, believed))
+            for port in asked.gateway.port
+        ]
         return _gateway(reactor, asked, ports)
     except (tls.TLSError, php.PHPError) as error:
         raise CannotStart(str(error)) from None
@@ -96,6 +101,7 @@ def _gateway(
         [_route(route, pools[route.pool]) for route in routes],
         _options(asked.limits),
         pages,
+        TrustedProxies(asked.gateway.trusted_proxies),
     )
     return GatewayService(
         reactor, factory, ports, list(pools.values()), privates, announces=announces

@@ -47,6 +47,7 @@ def test_the_defaults_are_these(folder):
             "private_key": None,
             "certificates": None,
             "self_signed": False,
+            "trusted_proxies": (),
             "workers": 1,
             "demo": False,
         },
@@ -211,7 +212,7 @@ LINES = [
     (
         {"gateway": {"bus": 2}},
         "gateway.bus: unknown setting; known: certificate, certificates, demo, port, "
-        "private_key, self_signed, workers",
+        "private_key, self_signed, trusted_proxies, workers",
     ),
     (
         {"gateway": {"workers": 0}},
@@ -334,6 +335,20 @@ LINES = [
         'gateway.port = ["tcp:80", "haproxy:tls:443:backlog=9"]: haproxy:tls:443:backlog=9 needs a '
         "certificate; give --certificate FILE and --private-key FILE, --certificates DIR, or "
         "--self-signed",
+    ),
+    (
+        {"gateway": {"trusted_proxies": ["10.0.0.5", "10.1.0.0/8"]}},
+        'gateway.trusted_proxies = "10.1.0.0/8": not an address or network; '
+        "did you mean 10.0.0.0/8?",
+    ),
+    (
+        {"gateway": {"trusted_proxies": "proxy.example"}},
+        'gateway.trusted_proxies = "proxy.example": not an address or network; write an address '
+        "or a network, like 10.0.0.5 or 10.0.0.0/8, or unix",
+    ),
+    (
+        {"gateway": {"trusted_proxies": ["10.0.0.5", "10.0.0.5/32"]}},
+        'gateway.trusted_proxies = "10.0.0.5/32": given twice',
     ),
     (
         {"gateway": {"port": "tls:443", "certificate": "chain.pem"}},

@@ -5,6 +5,7 @@ The message is the tail of an error line: what is wrong, and what would be right
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import pwd
 import re
@@ -74,6 +75,19 @@ def fastcgi(value: str) -> str:
     if dialled.host is not None and not (dialled.host and 1 <= dialled.port <= 65535):
         raise ValueError(f"not a host and a port of 1 to 65535; write one {_ENDPOINT_EXAMPLES}")
     return value
+
+
+def proxy(value: str) -> str:
+    """An IP address or network in its normal form, or `unix`."""
+    if value == "unix":
+        return value
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        mend = "write an address or a network, like 10.0.0.5 or 10.0.0.0/8, or unix"
+    with contextlib.suppress(ValueError):
+        mend = f"did you mean {ipaddress.ip_network(value, strict=False)}?"
+    raise ValueError(f"not an address or network; {mend}")
 
 
 def user(value: str) -> str:

@@ -54,6 +54,17 @@ class Gateway:
             why="browsers warn about it: never by accident",
         ),
     )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            Texts(checks.proxy, unit="list of addresses, networks, `unix`"),
+            "proxies that are believed: X-Forwarded-For and -Proto on every port, the PROXY "
+            "header on haproxy: ports",
+            limit="another's X-Forwarded-* mean nothing; on a haproxy: port it is sent away",
+            why="whoever is believed can claim any address. Left empty, haproxy: ports take this "
+            "machine (127.0.0.0/8, ::1, unix)",
+        ),
+    )
     workers: int = field(
         default=1,
         metadata=about(

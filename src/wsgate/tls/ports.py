@@ -23,10 +23,10 @@ from twisted.internet.interfaces import (
     IProtocolNegotiationFactory,
     IStreamServerEndpoint,
 )
-from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsgate.proxies import LOCAL, ProxiedEndpoint, TrustedProxies
 from wsgate.tls.errors import TLSError
 
 # Twisted's default of 50 drops SYNs, or refuses on a UNIX socket, when every client of a restarted
@@ -44,28 +44,37 @@ _EXAMPLE = {
 
 
 def server_endpoint(
-    reactor: object, description: str, creator: IOpenSSLServerConnectionCreator | None
+    reactor: object,
+    description: str,
+    creator: IOpenSSLServerConnectionCreator | None,
+    proxies: TrustedProxies = LOCAL,
 ) -> IStreamServerEndpoint:
     """The endpoint that a `--port` string describes.
 
     `tls:PORT[:interface=ADDRESS][:backlog=N]`, PORT all digits, listens on TCP and speaks TLS as
     `creator` says; without an interface on all addresses, IPv4 and IPv6. After `haproxy:` the PROXY
-    header comes first, then TLS, as HAProxy sends them. Every other string is Twisted's own, its
-    `tls:FOLDER:port=N` included; its backlog is 1024 where the string names none.
+    header comes first, then TLS, as HAProxy sends them; only `proxies` may connect there. Every
+    other string is Twisted's own, its `tls:FOLDER:port=N` included; its backlog is 1024 where the
+    string names none.
 
     Raises TLSError for a string that cannot be read, and for `tls:PORT` when `creator` is None.
     """
     inner = re.sub("^haproxy:", "", description, flags=re.I)
-    if not re.match(r"tls:[0-9]+(:|$)", inner, re.I):
-        return _twisted_endpoint(reactor, description, inner)
-    port, interface, backlog = _short_form(description, inner)
+    short = re.match(r"tls:[0-9]+(:|$)", inner, re.I)
+    if short:
+        endpoint = _tcp(reactor, *_short_form(description, inner))
+    else:
+        endpoint = _twisted_endpoint(reactor, description, inner)
+    if inner != description:
+        endpoint = ProxiedEndpoint(endpoint, proxies)
+    if not short:
+        return endpoint
     if creator is None:
         raise TLSError(
             f"--port {description}: needs a certificate; give --certificate FILE and --private-key "
             "FILE, or --certificates DIR, or --self-signed for trying things out"
         )
-    endpoint = _tcp(reactor, port, interface, backlog)
-    return wrapServerTLS(creator, endpoint if inner == description else proxyEndpoint(endpoint))
+    return wrapServerTLS(creator, endpoint)
 
 
 def _short_form(description: str, inner: str) -> tuple[int, str, int]:
@@ -152,7 +161,7 @@ def _twisted_endpoint(reactor: object, description: str, inner: str) -> IStreamS
     kind = _split(inner)[0].lower()
     try:
         endpoint: IStreamServerEndpoint = serverFromString(
-            reactor, description + _backlog_for_twisted(inner)
+            reactor, inner + _backlog_for_twisted(inner)
         )
     except Exception as error:
         # Endpoint plug-ins raise what they like.

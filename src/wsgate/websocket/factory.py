@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from wsgate.gateway import Route, Tally
+from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
 from wsgate.websocket.counts import Counts
@@ -34,6 +35,7 @@ class GatewayFactory(WebSocketServerFactory):
         reactor: for Autobahn's own timeouts and ours.
         routes: no two of the same path.
         pages: what plain HTTP requests get.
+        proxies: who is believed when it says who its client is; None: nobody.
     """
 
     protocol = GatewayProtocol
@@ -45,9 +47,11 @@ class GatewayFactory(WebSocketServerFactory):
         routes: Sequence[Route],
         options: WebSocketOptions,
         pages: Sequence[Page] = (),
+        proxies: TrustedProxies | None = None,
     ) -> None:
         super().__init__(reactor=reactor, server="")
         self.options = options
+        self.proxies = proxies or TrustedProxies()
         self.timeouts = Timeouts(reactor)
         # Autobahn keeps its pings and its close timeout in a timer of the global reactor; this one
         # has the same method and obeys the reactor that was passed in.

@@ -135,14 +135,15 @@ def check_upgrade(head: RequestHead) -> None:
         raise Refused(400, "The Sec-WebSocket-Key is missing or malformed")
 
 
-def check_origin(head: RequestHead, allowed: Collection[str]) -> None:
+def check_origin(head: RequestHead, allowed: Collection[str], secure: bool | None = None) -> None:
     """Refuse browsers on pages of other sites (RFC 6455 §10.2).
 
     Args:
         head: the request.
         allowed: origins as browsers send them (`https://example.com`), `null`, or `*` for all.
-            Empty: the host that was asked for, by whichever scheme, since a proxy in front may
-            have taken TLS off.
+            Empty: the host that was asked for.
+        secure: whether the client speaks TLS, which then must be the page's scheme too; None where
+            that is not known, since a proxy in front may have taken TLS off.
 
     Raises:
         Refused: 403. A request without Origin is accepted: only browsers send one.
@@ -154,7 +155,7 @@ def check_origin(head: RequestHead, allowed: Collection[str]) -> None:
     if allowed:
         if text in allowed:
             return
-    elif _same_host(text, (head.value(b"host") or b"").decode("latin-1").lower()):
+    elif _same_host(text, secure, (head.value(b"host") or b"").decode("latin-1").lower()):
         return
     raise Refused(403, "This origin is not allowed")
 
@@ -163,9 +164,9 @@ _ORIGIN = re.compile(r"(https?)://([^/@?#\\]+)")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
-def _same_host(origin: str, host: str) -> bool:
+def _same_host(origin: str, secure: bool | None, host: str) -> bool:
     match = _ORIGIN.fullmatch(origin)
-    if match is None:
+    if match is None or secure not in (None, match[1] == "https"):
         return False
     port = _DEFAULT_PORT[match[1]]
     return match[2].removesuffix(port) == host.removesuffix(port)

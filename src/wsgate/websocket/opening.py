@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
-from twisted.internet.address import IPv4Address as IPv4SocketAddress
-from twisted.internet.address import IPv6Address as IPv6SocketAddress
-from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsgate.cgi import UNIX, Address, Client
+from wsgate.cgi import Client
 from wsgate.gateway import Route
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
 from wsgate.timeouts import Timeout
@@ -27,6 +23,7 @@ from wsgate.websocket.handshake import (
     choose_subprotocol,
     wants_websocket,
 )
+from wsgate.websocket.identity import Identity, address_of, identify
 
 if TYPE_CHECKING:
     from wsgate.websocket.factory import GatewayFactory
@@ -46,7 +43,9 @@ class OpeningProtocol(WebSocketServerProtocol):
     _head: HeadBuffer | None = None
     _handshake_timeout: Timeout | None = None
     _host = ""
-    """The client's address, once it is known and counted."""
+    """The client's address, once it is known."""
+    _counted = False
+    """Whether the census has this connection."""
 
     def connectionMade(self) -> None:
         """A client connected."""
@@ -59,7 +58,7 @@ class OpeningProtocol(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
-        if self._host:
+        if self._counted:
             self.factory.census.remove(self._host)
         self._cancel_handshake_timeout()
         self._head = None
@@ -81,13 +80,16 @@ class OpeningProtocol(WebSocketServerProtocol):
                 return
             self._head = None
             head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
-            self._decide(head, check_request(head), received[1])
+            identity = identify(self.transport, head, self.factory.proxies)
+            self._host = identity.client.remote.host
+            self._decide(head, identity, received[1])
         except Refused as refused:
             self._refuse(refused.status, str(refused), refused.headers, refused.limit)
         except BadRequest as bad:
             self._refuse(bad.status, str(bad), limit=bad.limit)
 
-    def _decide(self, head: RequestHead, path: str, rest: bytes) -> None:
+    def _decide(self, head: RequestHead, identity: Identity, rest: bytes) -> None:
+        path = check_request(head)
         if not wants_websocket(head):
             self._answer_plain_request(head, path)
             return
@@ -95,25 +97,20 @@ class OpeningProtocol(WebSocketServerProtocol):
         if route is None:
             raise Refused(404, "No WebSocket is served at this path")
         check_upgrade(head)
-        check_origin(head, route.origins)
+        check_origin(head, route.origins, identity.secure)
         subprotocol = choose_subprotocol(head, route.subprotocols)
-        self.accept(route, Upgrade(head, subprotocol), self._identify(), rest)
+        self._count()
+        self.accept(route, Upgrade(head, subprotocol), identity.client, rest)
         self.factory.counts.accepted += 1
         self._cancel_handshake_timeout()
 
-    def _identify(self) -> Client:
-        """Note who is at the other end; behind the PROXY protocol that is known only by now."""
-        client = Client(
-            _address(self.transport.getPeer()),
-            _address(self.transport.getHost()),
-            ISSLTransport.providedBy(self.transport),
-        )
+    def _count(self) -> None:
+        """Take a place; the client is known only by now, since proxies tell it."""
         census = self.factory.census
-        if limit := census.limit_for(client.remote.host):
+        if limit := census.limit_for(self._host):
             raise Refused(503, "Too many connections", (("Retry-After", "5"),), limit)
-        self._host = client.remote.host
+        self._counted = True
         census.add(self._host)
-        return client
 
     def _answer_plain_request(self, head: RequestHead, path: str) -> None:
         page = self.factory.page_for(path)
@@ -141,7 +138,7 @@ class OpeningProtocol(WebSocketServerProtocol):
         _log.info(
             "{status} to {host}: {reason}",
             status=status,
-            host=_address(self.transport.getPeer()).host,
+            host=self._host or address_of(self.transport.getPeer()).host,
             reason=reason,
         )
         text = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -174,14 +171,3 @@ class OpeningProtocol(WebSocketServerProtocol):
         if self._handshake_timeout is not None:
             self._handshake_timeout.cancel()
             self._handshake_timeout = None
-
-
-def _address(address: object) -> Address:
-    if isinstance(address, IPv4SocketAddress):
-        return Address(address.host, str(address.port))
-    if isinstance(address, IPv6SocketAddress):
-        ip = ip_address(address.host.partition("%")[0])
-        # A socket for IPv6 and IPv4 shows IPv4 clients as ::ffff:192.0.2.1.
-        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-        return Address(str(mapped or ip), str(address.port))
-    return UNIX

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsgate import tls
+from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.workers import reports
 from wsgate.workers.adopted import AdoptingReactor, worker_description
 from wsgate.workers.balance import Balance
@@ -106,11 +107,12 @@ def _ports(reactor: Any, brief: Brief, gives_way: Callable[[], bool]) -> Ports:
     with contextlib.suppress(OSError):
         os.chdir(brief.folder)
     creator = creator_for(brief.identities)
+    proxies = TrustedProxies(brief.settings.gateway.trusted_proxies) or LOCAL
     ports = []
     for descriptor, description in enumerate(brief.settings.gateway.port, FIRST_PORT):
         adopting = AdoptingReactor(reactor, descriptor, gives_way)
         asked = worker_description(description)
-        ports.append((description, tls.server_endpoint(adopting, asked, creator)))
+        ports.append((description, tls.server_endpoint(adopting, asked, creator, proxies)))
     return ports
 
 
