@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 
 from wsgate.fastcgi import Response
@@ -13,21 +12,23 @@ class FakePool:
 
     def __init__(self):
         self.requests = []
-        self.deferreds = []
+        self.turns = []
         self.cancelled = []
 
-    def request(self, request):
-        deferred = Deferred(lambda _: self.cancelled.append(request))
+    def ask(self, request, turn):
         self.requests.append(request)
-        self.deferreds.append(deferred)
-        return deferred
+        self.turns.append(turn)
+        return request
+
+    def withdraw(self, request):
+        self.cancelled.append(request)
 
     def answer(self, body=b"", header=b"Content-Type: text/plain", stderr=b""):
         """Answer the oldest request that has no answer."""
-        self.deferreds.pop(0).callback(Response(header + b"\r\n\r\n" + body, stderr, 0))
+        self.turns.pop(0).callback(Response(header + b"\r\n\r\n" + body, stderr, 0))
 
     def fail(self, error):
-        self.deferreds.pop(0).errback(error)
+        self.turns.pop(0).errback(error)
 
 
 class FakePeer:

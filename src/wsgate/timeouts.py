@@ -21,6 +21,8 @@ class Timeouts:
 
     def __init__(self, clock: IReactorTime, *, resolution: float = 0.1, at_once: int = 256) -> None:
         self._clock = clock
+        self.seconds: Callable[[], float] = clock.seconds
+        """The time of the clock."""
         self._resolution = resolution
         self._at_once = at_once
         self._buckets: dict[int, dict[Timeout, None]] = {}
@@ -30,7 +32,7 @@ class Timeouts:
     def call_later(self, delay: float, function: Callable[..., object], *args: object) -> Timeout:
         """Arrange for `function(*args)` after `delay` seconds; the result can be cancelled."""
         # One past the rounded-down bucket: never early, at most one resolution late.
-        bucket = int((self._clock.seconds() + delay) / self._resolution) + 1
+        bucket = int((self.seconds() + delay) / self._resolution) + 1
         timeout = Timeout(self, bucket, function, args)
         members = self._buckets.get(bucket)
         if members is None:
@@ -61,13 +63,13 @@ class Timeouts:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_bucket = bucket
-        delay = bucket * self._resolution - self._clock.seconds()
+        delay = bucket * self._resolution - self.seconds()
         self._timer = self._clock.callLater(max(0.0, delay), self._fire)
 
     def _fire(self) -> None:
         self._timer = None
         # Half a resolution forgives the rounding of bucket * resolution.
-        now = int(self._clock.seconds() / self._resolution + 0.5)
+        now = int(self.seconds() / self._resolution + 0.5)
         left = self._at_once
         try:
             for bucket in sorted(b for b in self._buckets if b <= now):

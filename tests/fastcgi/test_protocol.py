@@ -163,9 +163,42 @@ def test_what_comes_after_a_timeout_is_dropped():
     assert conversation.told == [("failed", ResponseTimeout), "fired"]
 
 
-def test_an_answer_in_time_leaves_no_timeout():
+def test_an_answer_in_time_is_followed_by_no_timeout():
     conversation = Conversation()
     conversation.protocol.dataReceived(answer())
+    conversation.owner.clock.advance(60)
+    assert conversation.told == [("answered", True), "fired"]
+    assert len(conversation.owner.timeouts) == 0
+
+
+def test_each_request_of_a_connection_has_the_whole_time_and_no_more():
+    conversation = Conversation()
+    clock = conversation.owner.clock
+    clock.advance(20)
+    conversation.protocol.dataReceived(answer())
+    conversation.protocol.send(REQUEST, Deferred())
+    clock.advance(29.9)
+    assert conversation.told == [("answered", True), "fired"]
+    second = conversation.protocol._turn
+    second.addErrback(lambda _: None)
+    clock.advance(0.2)
+    assert conversation.told == [("answered", True), "fired", ("failed", ResponseTimeout)]
+
+
+def test_a_shorter_time_holds_from_the_next_request_on():
+    conversation = Conversation()
+    conversation.protocol.dataReceived(answer())
+    conversation.owner.response_timeout = 5.0
+    outcome = Outcome(Deferred())
+    conversation.protocol.send(REQUEST, outcome.deferred)
+    conversation.owner.clock.advance(5.2)
+    assert isinstance(outcome.error, ResponseTimeout)
+
+
+def test_closing_leaves_no_timer():
+    conversation = Conversation()
+    conversation.protocol.dataReceived(answer())
+    conversation.protocol.close()
     assert len(conversation.owner.timeouts) == 0
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from twisted.internet import defer
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -181,7 +180,7 @@ def test_failures_at_once_do_not_nest_without_end():
     conversation.message_received(b"first", False)
     for _ in range(200):
         conversation.message_received(b"x", False)
-    pool.request = lambda _: defer.fail(QueueFull("full"))
+    pool.ask = lambda _, turn: turn.errback(QueueFull("full"))
     pool.answer(b"1")
     assert balance(route) == (201, 1, 200, 0)
     assert peer.did.count("idle") == 1
@@ -201,11 +200,11 @@ class Accounting(RuleBasedStateMachine):
         self.sent += 1
         self.conversation.message_received(b"%03d" % self.sent + b"x" * size, False)
 
-    @precondition(lambda self: self.pool.deferreds)
+    @precondition(lambda self: self.pool.turns)
     @rule(fails=st.booleans())
     def answer(self, fails):
         if self.lost:
-            self.pool.deferreds.clear()
+            self.pool.turns.clear()
         elif fails:
             self.pool.fail(ResponseCutOff("lost"))
         else:
@@ -225,7 +224,7 @@ class Accounting(RuleBasedStateMachine):
 
     @invariant()
     def at_most_one_request_is_in_flight(self):
-        assert len(self.pool.deferreds) <= 1
+        assert len(self.pool.turns) <= 1
 
     @invariant()
     def requests_are_in_order_and_none_twice(self):

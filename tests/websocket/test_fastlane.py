@@ -74,9 +74,9 @@ def outcome(chunks, limit, *, fast):
     gateway.open()
     for number, chunk in enumerate(chunks):
         gateway.receive(chunk)
-        if number % 3 == 0 and gateway.pool.deferreds:
+        if number % 3 == 0 and gateway.pool.turns:
             gateway.pool.answer(b"%d" % number)
-    while gateway.pool.deferreds:
+    while gateway.pool.turns:
         gateway.pool.answer(b"end")
     return (
         [(request.stdin, b"binary" in request.params) for request in gateway.pool.requests],

@@ -29,6 +29,7 @@ from wsgate.fastcgi.errors import (
 from wsgate.fastcgi.params import encode_pair, encode_pairs_record, encode_params
 from wsgate.fastcgi.pool import ConnectionPool
 from wsgate.fastcgi.unix import UNIXEndpoint
+from wsgate.fastcgi.unsent import Turn, Unsent
 
 __all__ = [
     "ApplicationOverloaded",
@@ -48,7 +49,9 @@ __all__ = [
     "ResponseNeverReceived",
     "ResponseTimeout",
     "ResponseTooLarge",
+    "Turn",
     "UNIXEndpoint",
+    "Unsent",
     "encode_pair",
     "encode_pairs_record",
     "encode_params",

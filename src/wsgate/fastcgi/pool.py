@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -22,7 +21,7 @@ from wsgate.fastcgi.errors import (
     ResponseTimeout,
 )
 from wsgate.fastcgi.protocol import FastCGIProtocol
-from wsgate.fastcgi.unsent import Unsent
+from wsgate.fastcgi.unsent import Turn, Unsent
 from wsgate.timeouts import Timeouts
 
 
@@ -126,24 +125,42 @@ class ConnectionPool:
         Never raises. Cancelling works as long as the request waits, which then never runs; later it
         only means that nobody listens.
         """
+        deferred: Deferred[Response] = Deferred(lambda _: self.withdraw(unsent))
+        unsent = self.ask(request, deferred)
+        return deferred
+
+    def ask(self, request: Request, turn: Turn) -> Unsent | None:
+        """Ask the application for `turn`, which is told when there is an answer or will be none.
+
+        That may be before this returns; never raises. The result, if any, is for `withdraw`.
+        """
         self.requests += 1
         if self._idle and (not self._own_workers or self._free_workers() <= 0):
-            deferred: Deferred[Response] = Deferred()
             self._in_flight += 1
-            self._idle.popleft().send(request, deferred)
-            return deferred
+            self._idle.popleft().send(request, turn)
+            return None
+        unsent = Unsent(request, turn, self._clock.seconds() + self._queue_deadline)
         if self._open and self._in_flight < self._max_in_flight:
-            unsent = self._take(request)
             self._in_flight += 1
             self._connects.connect(unsent)
-            return unsent.deferred
-        if self.stopped:
-            return self._refuse(self._stopped_error())
-        if len(self._waiting) >= self._queue:
-            return self._refuse(QueueFull(f"{self._queue} requests wait in pool {self.name}"))
-        unsent = self._take(request)
-        self._wait(unsent, self._queue_deadline)
-        return unsent.deferred
+        elif self.stopped:
+            self._unsent_failed(unsent, self._stopped_error())
+        elif len(self._waiting) >= self._queue:
+            error = QueueFull(f"{self._queue} requests wait in pool {self.name}")
+            self._unsent_failed(unsent, error)
+        else:
+            self._wait(unsent, self._queue_deadline)
+        return unsent
+
+    def withdraw(self, unsent: Unsent | None) -> None:
+        """Take back what `ask` gave if it still waits for a place: it never runs, and tells nobody.
+
+        Later it does nothing.
+        """
+        if unsent is not None and unsent in self._waiting:
+            del self._waiting[unsent]
+            unsent.stop_timeout()
+            self._count_error("CancelledError")
 
     def hold(self) -> None:
         """Send nothing more for now: the application is not there. Requests wait.
@@ -183,11 +200,6 @@ class ConnectionPool:
 
     # The queue
 
-    def _take(self, request: Request) -> Unsent:
-        unsent = Unsent(request, self._clock.seconds() + self._queue_deadline)
-        unsent.deferred = Deferred(lambda _: self._cancelled(unsent))
-        return unsent
-
     def _wait(self, unsent: Unsent, seconds: float) -> None:
         self._waiting[unsent] = None
         unsent.timeout = self.timeouts.call_later(seconds, self._waited_too_long, unsent)
@@ -202,12 +214,6 @@ class ConnectionPool:
         self._unsent_failed(
             unsent, QueueTimeout(f"no place in pool {self.name} within {self._queue_deadline:g} s")
         )
-
-    def _cancelled(self, unsent: Unsent) -> None:
-        if unsent in self._waiting:
-            del self._waiting[unsent]
-            unsent.stop_timeout()
-            self._count_error("CancelledError")
 
     def _fill_places(self) -> None:
         # What is started here may fail and free its place at once: that must not start the next
@@ -226,17 +232,13 @@ class ConnectionPool:
         self._in_flight -= 1
         self._fill_places()
 
-    def _refuse(self, error: NotSent) -> Deferred[Response]:
-        self._count_error(type(error).__name__)
-        return defer.fail(error)
-
     def _stopped_error(self) -> PoolStopped:
         return PoolStopped(f"the pool {self.name} was stopped")
 
     def _unsent_failed(self, unsent: Unsent, error: NotSent) -> None:
         self._count_error(type(error).__name__)
-        if not unsent.deferred.called:
-            unsent.deferred.errback(error)
+        if not unsent.turn.called:
+            unsent.turn.errback(error)
 
     def _count_error(self, name: str) -> None:
         self.errors[name] = self.errors.get(name, 0) + 1
@@ -253,7 +255,7 @@ class ConnectionPool:
             self._wait(unsent, max(0.0, unsent.deadline - self._clock.seconds()))
             self._waiting.move_to_end(unsent, last=False)
         elif self._idle:
-            self._idle.popleft().send(unsent.request, unsent.deferred)
+            self._idle.popleft().send(unsent.request, unsent.turn)
         else:
             self._connects.connect(unsent)
 
@@ -267,12 +269,12 @@ class ConnectionPool:
         while self._idle:
             self._idle.pop().discard()
 
-    # What a connection tells; the request's Deferred fires after it
+    # What a connection tells; the request's turn is told after it
 
     def connected(self, protocol: FastCGIProtocol) -> None:
         """The connection is open: send what it was made for."""
         unsent = self._connects.connected(protocol)
-        protocol.send(unsent.request, unsent.deferred)
+        protocol.send(unsent.request, unsent.turn)
 
     def answered(self, protocol: FastCGIProtocol, reusable: bool) -> None:
         """The answer is complete: the connection serves who waits, stays idle, or is closed."""
@@ -287,7 +289,7 @@ class ConnectionPool:
             self._free_place()
         elif self._waiting:
             unsent = self._next_waiting()
-            protocol.send(unsent.request, unsent.deferred)
+            protocol.send(unsent.request, unsent.turn)
         else:
             self._in_flight -= 1
             self._idle.append(protocol)

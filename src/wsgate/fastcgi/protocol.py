@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsgate.fastcgi.backend import Backend
-from wsgate.fastcgi.connection import Request, ResponderConnection, Response
+from wsgate.fastcgi.connection import Request, ResponderConnection
 from wsgate.fastcgi.errors import FastCGIError
 from wsgate.fastcgi.records import MAX_CONTENT
+from wsgate.fastcgi.unsent import Turn
 from wsgate.timeouts import Timeout, Timeouts
 
 
@@ -30,16 +30,16 @@ class Owner(Protocol):
         """The connection is open."""
 
     def answered(self, protocol: FastCGIProtocol, reusable: bool) -> None:
-        """The answer is complete; the request's Deferred fires right after this."""
+        """The answer is complete; the request's turn is told right after this."""
 
     def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
-        """The request has no answer and the connection is closed; the Deferred fires after this."""
+        """The request has no answer and the connection is closed; the turn is told after this."""
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """The connection ended, or had to be closed, while no request was under way."""
 
     def finish_stop(self) -> None:
-        """Called when `stopped`, after the Deferred of a request has fired."""
+        """Called when `stopped`, after the turn of a request was told."""
 
 
 @implementer(IProtocol, IProtocolFactory)
@@ -53,10 +53,12 @@ class FastCGIProtocol:
     __slots__ = (
         "_closed",
         "_connection",
-        "_deferred",
+        "_deadline",
         "_owner",
         "_receive",
-        "_timeout",
+        "_timer",
+        "_timer_due",
+        "_turn",
         "_write_parts",
         "backend",
         "transport",
@@ -70,18 +72,22 @@ class FastCGIProtocol:
         self._owner = owner
         self._connection = ResponderConnection(owner.max_answer_size)
         self._receive = self._connection.receive_data
-        self._deferred: Deferred[Response] | None = None
-        self._timeout: Timeout | None = None
+        self._turn: Turn | None = None
+        self._deadline = 0.0
+        self._timer: Timeout | None = None
+        self._timer_due = 0.0
         self._closed = False
 
-    def send(self, request: Request, deferred: Deferred[Response]) -> None:
-        """Send `request`; `deferred` fires with its Response or a FastCGIError.
+    def send(self, request: Request, turn: Turn) -> None:
+        """Send `request`; `turn` is told its Response or a FastCGIError.
 
         Only for a connection that is open and has no request under way.
         """
         owner = self._owner
-        self._deferred = deferred
-        self._timeout = owner.timeouts.call_later(owner.response_timeout, self._timed_out)
+        self._turn = turn
+        self._deadline = owner.timeouts.seconds() + owner.response_timeout
+        if self._timer is None or self._deadline < self._timer_due:
+            self._start_timer(owner.response_timeout)
         connection = self._connection
         if self._write_parts is not None and len(request.stdin) > MAX_CONTENT:
             self._write_parts(connection.request_parts(request, owner.keep_connections))
@@ -90,6 +96,7 @@ class FastCGIProtocol:
 
     def close(self) -> None:
         """Close at once, without a word to the owner. Harmless when closed, or not yet open."""
+        self._stop_timer()
         if not self._closed:
             self._closed = True
             if self.transport is not None:
@@ -107,23 +114,41 @@ class FastCGIProtocol:
         """Whether bytes followed the last answer."""
         return self._connection.surplus
 
-    def _timed_out(self) -> None:
-        self._fail(self._connection.time_out())
+    # The timer outlives the answers that come in time: setting and stopping one for each request
+    # would cost more than reading the answer. It looks at the deadline of now when it runs.
+
+    def _start_timer(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self._owner.timeouts.call_later(seconds, self._check_deadline)
+        self._timer_due = self._deadline
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._turn is None:
+            return
+        left = self._deadline - self._owner.timeouts.seconds()
+        if left > 0:
+            self._start_timer(left)
+        else:
+            self._fail(self._connection.time_out())
 
     def _fail(self, error: FastCGIError) -> None:
-        deferred = self._deferred
+        turn = self._turn
         self.close()
-        if deferred is None:
+        if turn is None:
             self._owner.idle_lost(self)
             return
-        self._deferred = None
-        self._timeout.cancel()  # type: ignore[union-attr]  # set whenever _deferred is
+        self._turn = None
         error.backend = self.backend.name
         owner = self._owner
         owner.failed(self, error)
-        # It was fired already if the caller has cancelled it.
-        if not deferred.called:
-            deferred.errback(error)
+        if not turn.called:
+            turn.errback(error)
         if owner.stopped:
             owner.finish_stop()
 
@@ -157,13 +182,13 @@ class FastCGIProtocol:
             self._fail(error)
             return
         if response is not None:
-            deferred = self._deferred
-            self._deferred = None
-            self._timeout.cancel()  # type: ignore[union-attr]  # set since send()
+            turn = self._turn
+            assert turn is not None
+            self._turn = None
             owner = self._owner
             owner.answered(self, self._connection.reusable)
-            if not deferred.called:  # type: ignore[union-attr]  # set since send()
-                deferred.callback(response)  # type: ignore[union-attr]  # set since send()
+            if not turn.called:
+                turn.callback(response)
             if owner.stopped:
                 owner.finish_stop()
 
@@ -172,6 +197,7 @@ class FastCGIProtocol:
         if self._closed:
             return
         self._closed = True
+        self._stop_timer()
         try:
             self._connection.receive_eof()
         except FastCGIError as error:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from typing import Any, Protocol
 
 from wsgate.fastcgi.backend import Backend
 from wsgate.fastcgi.connection import Request, Response
+from wsgate.fastcgi.errors import FastCGIError
 from wsgate.timeouts import Timeout
+
+
+class Turn(Protocol):
+    """Who waits for the answer to a request: a Deferred, or whoever has these of a Deferred's.
+
+    One of the two methods is called, once, unless `called` is true by then.
+    """
+
+    @property
+    def called(self) -> Any:
+        """Whether nothing more is to be told: it was, or it was cancelled."""
+
+    def callback(self, result: Response, /) -> None:
+        """The answer is here."""
+
+    def errback(self, error: FastCGIError, /) -> None:
+        """There is none, because of `error`."""
 
 
 class Unsent:
@@ -16,17 +34,16 @@ class Unsent:
         "busy",
         "cause",
         "deadline",
-        "deferred",
         "request",
         "rounds",
         "timeout",
         "tried",
+        "turn",
     )
 
-    def __init__(self, request: Request, deadline: float) -> None:
+    def __init__(self, request: Request, turn: Turn, deadline: float) -> None:
         self.request = request
-        self.deferred: Deferred[Response]
-        """Set by the pool, which knows how to cancel."""
+        self.turn = turn
         self.deadline = deadline
         """On the pool's clock: from then on it is not tried again."""
         self.timeout: Timeout | None = None

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi import Request, Response
+from wsgate.fastcgi import Request, Response, Unsent
 from wsgate.gateway.answer import Reply, failure_of, reply_to_failure, reply_to_response
 from wsgate.gateway.route import Route
 from wsgate.oneline import one_line
@@ -68,11 +67,14 @@ class Conversation:
         "_queued_size",
         "_reading_paused",
         "_route",
-        "_turn",
+        "_unsent",
         "connection_id",
     )
 
     log = Logger(namespace="wsgate")
+
+    called = False
+    """Pools ask this of a turn: whether it is to be told nothing any more."""
 
     def __init__(
         self, connection_id: str, route: Route, params: bytes, peer: Peer, limits: QueueLimits
@@ -87,7 +89,7 @@ class Conversation:
         self._number = 0
         self._in_flight = False
         self._asking = False
-        self._turn: Deferred[Response] | None = None
+        self._unsent: Unsent | None = None
         self._output_paused = False
         self._reading_paused = False
         self._closed = False
@@ -124,9 +126,11 @@ class Conversation:
     def connection_lost(self) -> None:
         """The client is gone. A request in flight runs to its end, the waiting ones never start."""
         self._stop()
-        if self._turn is not None:
+        if self._in_flight:
             # Takes the request back where it still waits for a worker; later it does nothing.
-            self._turn.cancel()
+            self._route.pool.withdraw(self._unsent)
+            self._over()
+            self._route.tally.gone += 1
 
     def _enqueue(self, payload: bytes | bytearray, is_binary: bool) -> None:
         if self._queue is _NO_QUEUE:
@@ -151,12 +155,33 @@ class Conversation:
             )
         )
         self._in_flight = True
-        turn = self._turn = route.pool.request(Request(params, payload))
-        turn.addCallbacks(self._answered, self._failed).addErrback(self._broken)
+        number = self._number
+        unsent = route.pool.ask(Request(params, payload), self)
+        # It may have failed by now, and the next one may have been asked.
+        if unsent is not None and self._in_flight and number == self._number:
+            self._unsent = unsent
 
     @property
     def _message_id(self) -> str:
         return f"{self.connection_id}:{self._number}"
+
+    # -- the turn of its requests, in a Deferred's words
+
+    def callback(self, response: Response, /) -> None:
+        """The message in flight is answered."""
+        if self._in_flight:
+            try:
+                self._answered(response)
+            except Exception:
+                self._broken()
+
+    def errback(self, error: Exception, /) -> None:
+        """The message in flight gets no answer."""
+        if self._in_flight:
+            try:
+                self._refuse(error, getattr(error, "stderr", b""))
+            except Exception:
+                self._broken()
 
     def _answered(self, response: Response) -> None:
         try:
@@ -172,10 +197,6 @@ class Conversation:
             self._log(LogLevel.warn, one_line(warning))
         self._finish(reply, answered=True)
 
-    def _failed(self, failure: Failure) -> None:
-        assert failure.value is not None
-        self._refuse(failure.value, getattr(failure.value, "stderr", b""))
-
     def _refuse(self, error: BaseException, stderr: bytes) -> None:
         if not self._closed:
             self._log_failure(error, stderr)
@@ -190,8 +211,8 @@ class Conversation:
         said = one_line(stderr)
         self._log(level, one_line(str(error)) + (f"; PHP says: {said}" if said else ""))
 
-    def _broken(self, failure: Failure) -> None:
-        self.log.failure("connection {connection_id}", failure, connection_id=self.connection_id)
+    def _broken(self) -> None:
+        self.log.failure("connection {connection_id}", connection_id=self.connection_id)
         self._stop()
         self._peer.close(1011, "internal error")
 
@@ -200,8 +221,7 @@ class Conversation:
 
     def _finish(self, reply: Reply, *, answered: bool) -> None:
         """The message in flight is over: send what it came to, and take the next."""
-        self._in_flight = False
-        self._turn = None
+        self._over()
         if self._closed:
             self._route.tally.gone += 1
             return
@@ -217,6 +237,10 @@ class Conversation:
             self._peer.conversation_idle()
         else:
             self._next()
+
+    def _over(self) -> None:
+        self._in_flight = False
+        self._unsent = None
 
     def _next(self) -> None:
         # A request may fail before it was even sent; then `_finish` comes back here from within.
