@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from wsgate import php
 from wsgate.config import Limits, Pool, Route, Settings
-from wsgate.fastcgi import Backend, ConnectionPool, UNIXEndpoint
+from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, UNIXEndpoint
 
 
 def make_pools(
@@ -56,6 +56,7 @@ def _connection_pool(
         keep_connections=pool.keeps_connections,
         own_workers=pool.private,
         max_answer_size=limits.max_answer_size,
+        breaker=BreakerRules(pool.breaker_connects, pool.breaker_percent),
         name=pool.name,
     )
 

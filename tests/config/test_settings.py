@@ -80,6 +80,8 @@ def test_the_defaults_are_these(folder):
                 "queue_deadline": 5.0,
                 "response_timeout": 30.0,
                 "connect_timeout": 1.0,
+                "breaker_connects": 10,
+                "breaker_percent": 50,
                 "keep_connections": None,
                 "php": None,
                 "user": None,
@@ -173,9 +175,9 @@ def test_each_number_is_taken_at_its_bounds_and_refused_past_them(folder, sectio
 
 
 @pytest.mark.parametrize(("section", "name", "kind"), BOUNDS)
-def test_0_means_none_only_for_pings_and_connections_of_one_address(folder, section, name, kind):
+def test_0_means_none_only_where_nothing_is_lost_without_it(folder, section, name, kind):
     tree = tree_with(section, name, 0)
-    if name in ("ping_interval", "max_connections_per_address"):
+    if name in ("ping_interval", "max_connections_per_address") or name.startswith("breaker_"):
         assert value_in(settings_of(folder, **tree), section, name) == 0
     else:
         assert error_of(folder, **tree).endswith(f"{name} = 0: out of range; {kind.bounds}")

@@ -87,6 +87,7 @@ class FakeEndpoint:
         self.protocols[index].dataReceived(data)
 
     def lose(self, index=-1):
+        self.transports[index].disconnected = True
         self.protocols[index].connectionLost(Failure(ConnectionDone()))
 
 
@@ -127,6 +128,14 @@ class Network:
 
     def request(self, stdin=b"hello"):
         return Outcome(self.pool.request(Request(b"", stdin)))
+
+    def sent(self, stdin):
+        """How often a request with this body was sent."""
+        return sum(
+            transport.value().count(stdin)
+            for endpoint in self.endpoints
+            for transport in endpoint.transports
+        )
 
     def advance(self, seconds, step=0.05):
         """Let time pass in steps as a reactor would."""

@@ -9,14 +9,16 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from tests.fastcgi.fakes import FakeEndpoint, Outcome, as_php_fpm_reports_a_full_backlog
-from wsgate.fastcgi import Backend
-from wsgate.fastcgi.backend import REST, Backends, is_busy
+from wsgate.fastcgi import Backend, BreakerRules
+from wsgate.fastcgi.backend import Backends, is_busy
+from wsgate.fastcgi.breaker import SHORT_REST
 
 
 def three():
     clock = Clock()
     members = [Backend(name, FakeEndpoint()) for name in "abc"]
-    return clock, Backends(clock, members), members
+    changes = []
+    return clock, Backends(clock, members, BreakerRules(), changes.append), members
 
 
 def test_the_backend_with_the_fewest_connections_is_chosen():
@@ -39,46 +41,52 @@ def test_those_tried_are_not_chosen_again():
     assert backends.choose([a, b, c]) is None
 
 
-def test_a_single_backend_is_chosen_once_whether_it_rests_or_not():
+def test_a_single_backend_is_chosen_once():
     backend = Backend("only", FakeEndpoint())
-    backends = Backends(Clock(), [backend])
-    assert backends.choose([]) is backend
-    backends.refused(backend, "no")
+    backends = Backends(Clock(), [backend], BreakerRules(), print)
     assert backends.choose([]) is backend
     assert backends.choose([backend]) is None
 
 
-def test_a_refusing_backend_rests_for_a_second():
+def test_a_refusing_backend_is_left_alone_for_a_second():
     clock, backends, (a, b, c) = three()
-    backends.refused(a, "no")
+    backends.refused(a, None, "no")
     b.connections = c.connections = 5
-    clock.advance(REST - 0.01)
+    clock.advance(SHORT_REST - 0.01)
     assert backends.choose([]) is b
     clock.advance(0.01)
     assert backends.choose([]) is a
 
 
-def test_after_its_rest_a_single_request_finds_out():
+def test_then_a_single_request_finds_out_before_it_goes_anywhere_else():
     clock, backends, (a, b, c) = three()
-    b.connections = c.connections = 5
-    backends.refused(a, "no")
-    clock.advance(REST)
+    a.connections = 5
+    backends.refused(a, None, "no")
+    clock.advance(SHORT_REST)
     assert backends.choose([]) is a
+    backends.begun(a, "probe")
     assert backends.choose([]) is b
-    clock.advance(REST)
+    clock.advance(SHORT_REST)
     assert backends.choose([]) is a
     backends.accepted(a)
-    assert [backends.choose([]) for _ in range(2)] == [a, a]
+    assert [backends.choose([]) for _ in range(2)] == [c, b]
 
 
-def test_when_all_rest_all_are_tried():
-    _, backends, members = three()
-    for backend in members:
-        backends.refused(backend, "no")
-    tried = []
-    while (backend := backends.choose(tried)) is not None:
-        tried.append(backend)
-    assert sorted(b.name for b in tried) == ["a", "b", "c"]
+def test_the_last_one_that_is_not_left_alone_is_so_only_after_ten_refusals():
+    clock, backends, (a, b, c) = three()
+    for backend in (a, b, c):
+        backends.refused(backend, None, f"{backend.name}: no")
+    assert backends.choose([]) is c
+    clock.advance(0.32)
+    for _ in range(9):
+        assert not backends.cut_off
+        backends.refused(c, None, "c: no")
+    assert backends.cut_off
+    assert backends.choose([]) is None
+    assert backends.cause == "a: no; b: no; c: no"
+    clock.advance(SHORT_REST - 0.32)
+    assert not backends.cut_off
+    assert backends.choose([]) is a
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between():
@@ -86,22 +94,23 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between():
     with capturedLogs() as events:
         backends.accepted(a)
         for _ in range(5):
-            backends.refused(a, "a: Connection refused")
-            clock.advance(REST)
+            backends.refused(a, None, "a: Connection refused")
+            clock.advance(SHORT_REST)
         backends.accepted(a)
         backends.accepted(a)
     assert [(event["log_level"].name, formatEvent(event)) for event in events] == [
-        ("warn", "No connection to a: Connection refused"),
-        ("info", "Connected to a again"),
+        ("warn", "Backend a: Connection refused; left alone but for one try in 1 s"),
+        ("info", "Backend a serves again"),
     ]
 
 
-def test_wake_ends_every_rest():
+def test_reset_lets_every_backend_in():
     _, backends, (a, b, c) = three()
-    backends.refused(a, "no")
+    backends.refused(a, None, "no")
     b.connections = c.connections = 5
-    backends.wake()
+    backends.reset()
     assert backends.choose([]) is a
+    assert backends.all_closed
 
 
 def test_an_endpoint_that_raises_fails_the_deferred():

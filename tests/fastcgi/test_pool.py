@@ -20,6 +20,7 @@ from wsgate.fastcgi import (
     Backend,
     BackendBusy,
     BackendUnavailable,
+    CircuitOpen,
     ConnectionPool,
     PoolStopped,
     ProtocolError,
@@ -279,7 +280,7 @@ def test_a_full_backlog_is_tried_again_and_then_busy():
     assert outcome.error.backend == "backend 0"
     assert "backlog" in str(outcome.error)
     assert net.endpoint.connects == 4
-    assert net.backends[0].resting_until == 0
+    assert net.backends[0].breaker.refusals == 0
 
 
 def test_a_connection_lost_after_the_request_was_sent_is_never_tried_again():
@@ -332,7 +333,7 @@ def test_the_least_busy_backend_gets_the_request():
     assert [b.connections for b in net.backends] == [2, 2]
 
 
-def test_a_refusing_backend_is_replaced_by_the_next_at_once_and_rests():
+def test_a_refusing_backend_is_replaced_by_the_next_at_once_and_left_alone():
     net = Network(backends=2)
     outcome = net.request()
     net.endpoints[0].refuse()
@@ -361,7 +362,7 @@ def test_a_backend_that_accepts_again_gets_its_share():
     assert [b.connections for b in net.backends] == [3, 3]
 
 
-def test_when_every_backend_refuses_each_round_tries_all():
+def test_when_every_backend_refuses_the_last_one_left_is_tried_in_each_round():
     net = Network(backends=3)
     outcome = net.request()
     for _ in range(400):
@@ -370,7 +371,7 @@ def test_when_every_backend_refuses_each_round_tries_all():
                 endpoint.refuse()
         net.clock.advance(0.001)
     assert isinstance(outcome.error, BackendUnavailable)
-    assert [e.connects for e in net.endpoints] == [4, 4, 4]
+    assert [e.connects for e in net.endpoints] == [1, 1, 4]
 
 
 def test_one_busy_and_one_refusing_backend_come_to_busy():
@@ -384,8 +385,198 @@ def test_one_busy_and_one_refusing_backend_come_to_busy():
                 endpoint.refuse(error)
         net.clock.advance(0.001)
     assert isinstance(outcome.error, BackendBusy)
-    # The one that refused rests meanwhile; the busy one does not.
+    # The one that refused is left alone meanwhile; the busy one is not.
     assert [e.connects for e in net.endpoints] == [4, 1]
+
+
+# Backends that are left alone
+
+
+def cut_off(**settings):
+    """A network whose only backend has just refused so often that its breaker opened."""
+    net = Network(**settings)
+    for _ in range(3):
+        outcome = net.request()
+        refuse_all_of(net, 0.5)
+        assert isinstance(outcome.error, BackendUnavailable)
+    assert net.backends[0].breaker.state == "open"
+    return net
+
+
+def refuse_all_of(net, seconds):
+    for _ in range(round(seconds / 0.01)):
+        for endpoint in net.endpoints:
+            while endpoint.attempts:
+                endpoint.refuse()
+        net.clock.advance(0.01)
+
+
+def test_ten_refusals_in_a_row_open_the_breaker_and_then_nothing_waits():
+    net = cut_off()
+    connects = net.endpoint.connects
+    assert connects == 10
+    assert net.backends[0].breaker.opened == 1
+    outcome = net.request()
+    assert isinstance(outcome.error, CircuitOpen)
+    assert "backend 0: Connection" in str(outcome.error)
+    assert net.endpoint.connects == connects
+    net.check_accounts()
+
+
+def test_refusals_of_a_third_of_a_second_open_no_breaker():
+    net = Network(max_in_flight=20)
+    outcomes = [net.request() for _ in range(20)]
+    refuse_all_of(net, 0.3)
+    assert net.backends[0].breaker.state == "closed"
+    net.clock.advance(0.02)
+    for outcome in outcomes:
+        net.endpoint.accept()
+        net.endpoint.receive(answer())
+        assert outcome.result == TEXT
+
+
+def test_those_who_wait_when_the_breaker_opens_fail_at_once():
+    net = Network(max_in_flight=3, queue_deadline=60)
+    outcomes = [net.request() for _ in range(50)]
+    refuse_all_of(net, 0.4)
+    assert net.backends[0].breaker.state == "open"
+    assert not any(outcome.pending for outcome in outcomes)
+    assert set(net.pool.errors) == {"BackendUnavailable", "CircuitOpen"}
+    net.check_accounts()
+
+
+def test_after_a_second_one_request_tries_and_a_connection_lets_all_others_in():
+    net = cut_off()
+    net.clock.advance(1.0)
+    probe, other = net.request(), net.request()
+    assert net.backends[0].breaker.state == "half-open"
+    assert probe.pending
+    assert isinstance(other.error, CircuitOpen)
+    net.endpoint.accept()
+    assert net.backends[0].breaker.state == "closed"
+    outcome = net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer(), 0)
+    net.endpoint.receive(answer(), 1)
+    assert probe.result == outcome.result == TEXT
+
+
+def test_a_probe_that_is_refused_fails_at_once_and_the_next_comes_a_second_later():
+    net = cut_off()
+    for _ in range(5):
+        net.clock.advance(1.0)
+        probe = net.request()
+        net.endpoint.refuse()
+        assert isinstance(probe.error, BackendUnavailable)
+        net.clock.advance(0.98)
+        assert isinstance(net.request().error, CircuitOpen)
+    assert net.backends[0].breaker.opened == 1
+
+
+def lose(net, count, endpoint=0):
+    """Let requests be sent and lost."""
+    for _ in range(count):
+        net.request()
+        net.endpoints[endpoint].accept()
+        net.endpoints[endpoint].lose()
+
+
+def test_a_backend_that_loses_20_requests_within_10_seconds_is_left_alone():
+    net = Network()
+    lose(net, 19)
+    assert net.backends[0].breaker.state == "closed"
+    lose(net, 1)
+    assert net.backends[0].breaker.state == "open"
+    assert isinstance(net.request().error, CircuitOpen)
+    net.clock.advance(1.0)
+    probe = net.request()
+    net.endpoint.accept()
+    assert isinstance(net.request().error, CircuitOpen)
+    net.endpoint.receive(answer())
+    assert probe.result == TEXT
+    assert net.backends[0].breaker.state == "closed"
+
+
+def test_what_a_script_answers_or_how_long_it_takes_opens_no_breaker():
+    net = Network(response_timeout=1)
+    for _ in range(30):
+        outcome = net.request()
+        net.endpoint.accept()
+        net.endpoint.receive(answer(b"Status: 500\r\n\r\n"))
+        assert outcome.result
+    for _ in range(30):
+        outcome = net.request()
+        net.endpoint.accept()
+        net.clock.advance(1.2)
+        assert isinstance(outcome.error, ResponseTimeout)
+    assert net.backends[0].breaker.state == "closed"
+
+
+def test_a_slow_probe_does_not_keep_others_from_finding_out():
+    net = Network()
+    lose(net, 20)
+    net.clock.advance(1.0)
+    slow = net.request()
+    net.endpoint.accept()
+    net.clock.advance(1.0)
+    quick = net.request()
+    net.endpoint.accept()
+    net.endpoint.receive(answer())
+    assert quick.result == TEXT
+    assert slow.pending
+    assert net.backends[0].breaker.state == "closed"
+
+
+def test_of_two_backends_the_flapping_one_costs_a_message_per_probe_at_most():
+    net = Network(2, queue_deadline=1000)
+    lost_at = []
+    ejected = None
+    for turn in range(2000):
+        net.clock.advance(0.05)
+        outcome = net.request()
+        flapping, steady = net.endpoints
+        if flapping.attempts:
+            flapping.accept()
+            flapping.lose()
+        else:
+            steady.accept()
+            steady.receive(answer())
+        if outcome.error:
+            lost_at.append(turn)
+        if ejected is None and net.backends[0].breaker.is_open:
+            ejected = turn
+    # 20 messages per second, every other one lost: within two seconds.
+    assert ejected is not None
+    assert ejected <= 40
+    later = [turn for turn in lost_at if turn > ejected]
+    assert 0 < len(later) <= (2000 - ejected) / 100
+    net.clock.advance(10)
+    probe = net.request()
+    net.endpoints[0].accept()
+    net.endpoints[0].receive(answer())
+    assert probe.result == TEXT
+    assert net.backends[0].breaker.state == "closed"
+
+
+def test_kept_connections_to_a_backend_that_is_left_alone_are_not_used_again():
+    net = kept(backends=2, max_in_flight=4)
+    for _ in range(4):
+        net.request()
+    for endpoint in net.endpoints:
+        endpoint.accept()
+        endpoint.accept()
+    first, second = net.endpoints
+    first.receive(answer(), 0)
+    second.receive(answer(), 0)
+    second.receive(answer(), 1)
+    net.backends[0].breaker.refused(0.0, "gone", None, others=True)
+    net.pool.backends._opened(net.backends[0])
+    assert first.transports[0].disconnected
+    first.receive(answer(), 1)
+    assert first.transports[1].disconnected
+    assert not any(transport.disconnected for transport in second.transports)
+    assert len(net.pool._idle) == 2
+    net.check_accounts()
 
 
 # Kept connections
@@ -652,7 +843,7 @@ def test_a_request_between_two_tries_when_the_pool_is_held_waits():
     assert outcome.result == TEXT
 
 
-def test_release_ends_the_rest_of_backends():
+def test_release_closes_every_breaker():
     net = Network(backends=2)
     net.request()
     net.endpoints[0].refuse()
@@ -763,7 +954,11 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.net)
     @rule()
     def request(self):
-        self.outcomes.append(self.net.request())
+        self.outcomes.append(self.net.request(self.name(len(self.outcomes))))
+
+    @staticmethod
+    def name(number):
+        return b"<request %d>" % number
 
     @precondition(lambda self: self.net)
     @rule(number=st.integers(0, 50))
@@ -807,6 +1002,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.net.clock.advance(seconds)
 
     @precondition(lambda self: self.net)
+    @rule(number=st.integers(0, 2), count=st.integers(10, 25))
+    def a_backend_loses_many(self, number, count):
+        endpoint = self.net.endpoints[number % len(self.net.endpoints)]
+        for _ in range(count):
+            self.request()
+            if endpoint.attempts:
+                endpoint.accept()
+                endpoint.lose()
+
+    @precondition(lambda self: self.net)
     @rule(hold=st.booleans())
     def hold_or_release(self, hold):
         if hold:
@@ -831,7 +1036,14 @@ class AnyOrder(RuleBasedStateMachine):
         connecting = sum(len(endpoint.attempts) for endpoint in net.endpoints)
         assert open_now + connecting <= self.max_in_flight
         assert sum(backend.connections for backend in net.backends) == open_now + connecting
-        assert not (pool._idle and (pool.waiting or not pool._open))
+        assert not (pool._idle and (pool.waiting or pool._held or pool.stopped))
+        assert not any(protocol.backend.breaker.is_open for protocol in pool._idle)
+        ordinary = pool.backends.all_closed and not pool._held and not pool.stopped
+        assert pool._ordinary == ordinary
+        if not pool._held:
+            assert pool.waiting == 0 or pool.in_flight == self.max_in_flight
+            assert pool.waiting == 0 or not pool.backends.cut_off
+        assert all(self.net.sent(self.name(n)) <= 1 for n in range(len(self.outcomes)))
 
     def teardown(self):
         if self.net is None:
@@ -847,4 +1059,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyOrder.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

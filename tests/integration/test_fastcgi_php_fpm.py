@@ -435,7 +435,7 @@ class AvailabilityTests(PHPFPMTestCase):
             await self.ask(pool, "mirror.php")
         self.assertLess(cpu_seconds() - before, 0.15)
         self.assertEqual(counting.connects, 4)
-        self.assertEqual(backend.resting_until, 0)
+        self.assertEqual(backend.breaker.refusals, 0)
         self.assertEqual(repr(backend), "<Backend full: 0 connections>")
 
     async def test_a_backlog_that_overflows_refuses_some_and_runs_each_other_once(self):

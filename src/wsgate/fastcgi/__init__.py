@@ -10,11 +10,13 @@ makes it, and `pool` decides which request goes out when and where.
 """
 
 from wsgate.fastcgi.backend import Backend
+from wsgate.fastcgi.breaker import BreakerRules
 from wsgate.fastcgi.connection import Request, Response
 from wsgate.fastcgi.errors import (
     ApplicationOverloaded,
     BackendBusy,
     BackendUnavailable,
+    CircuitOpen,
     FastCGIError,
     NotSent,
     PoolStopped,
@@ -36,6 +38,8 @@ __all__ = [
     "Backend",
     "BackendBusy",
     "BackendUnavailable",
+    "BreakerRules",
+    "CircuitOpen",
     "ConnectionPool",
     "FastCGIError",
     "NotSent",

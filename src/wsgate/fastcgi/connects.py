@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError
@@ -10,8 +9,8 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi.backend import Backend, Backends, is_busy
-from wsgate.fastcgi.errors import BackendBusy, BackendUnavailable, NotSent
+from wsgate.fastcgi.backend import Backends, is_busy
+from wsgate.fastcgi.errors import BackendBusy, BackendUnavailable, CircuitOpen, NotSent
 from wsgate.fastcgi.protocol import FastCGIProtocol, Owner
 from wsgate.fastcgi.unsent import Unsent
 
@@ -32,20 +31,21 @@ class Asker(Owner, Protocol):
 class Connects:
     """Connects requests to a backend, one after the other, round after round.
 
-    A round tries each backend once: the one with the fewest connections, in turn among equals,
-    first. Each has `connect_timeout` seconds to accept. Another round follows after each of
-    `RETRY_DELAYS`, if the request's deadline is not over by then.
+    A round tries each backend once that is not left alone: the one with the fewest connections, in
+    turn among equals, first. Each has `connect_timeout` seconds to accept. Another round follows
+    after each of `RETRY_DELAYS`, if the request's deadline is not over by then. Where all backends
+    are left alone a request is given up at once.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
-        backends: Sequence[Backend],
+        backends: Backends,
         asker: Asker,
         connect_timeout: float,
     ) -> None:
         self._clock = clock
-        self._backends = Backends(clock, backends)
+        self._backends = backends
         self._asker = asker
         self._connect_timeout = connect_timeout
         self._connecting: dict[FastCGIProtocol, Unsent] = {}
@@ -59,6 +59,7 @@ class Connects:
         unsent.tried.append(backend)
         backend.connections += 1
         protocol = FastCGIProtocol(self._asker, backend)
+        self._backends.begun(backend, protocol)
         self._connecting[protocol] = unsent
         connecting = backend.connect(protocol)
         if not connecting.called:
@@ -74,10 +75,6 @@ class Connects:
         self._backends.accepted(protocol.backend)
         return unsent
 
-    def wake(self) -> None:
-        """Forget all refusals."""
-        self._backends.wake()
-
     def _failed(self, failure: Failure, protocol: FastCGIProtocol) -> None:
         unsent = self._connecting.pop(protocol)
         unsent.stop_timeout()
@@ -86,8 +83,10 @@ class Connects:
         busy = is_busy(failure)
         unsent.busy = unsent.busy or busy
         unsent.cause = f"{backend.name}: {self._describe(failure, busy)}"
-        if not busy:
-            self._backends.refused(backend, unsent.cause)
+        if busy:
+            self._backends.busy(backend, protocol)
+        else:
+            self._backends.refused(backend, protocol, unsent.cause)
         self._asker.connect_again(unsent)
 
     def _describe(self, failure: Failure, busy: bool) -> str:
@@ -99,11 +98,16 @@ class Connects:
 
     def _round_over(self, unsent: Unsent) -> None:
         rounds = unsent.rounds
-        if rounds < len(RETRY_DELAYS):
+        if rounds < len(RETRY_DELAYS) and not self._backends.cut_off:
             delay = RETRY_DELAYS[rounds]
             if self._clock.seconds() + delay < unsent.deadline:
                 unsent.next_round()
                 self._clock.callLater(delay, self._asker.connect_again, unsent)
                 return
+        self._asker.give_up(unsent, self._why_not(unsent))
+
+    def _why_not(self, unsent: Unsent) -> NotSent:
+        if not unsent.tried:
+            return CircuitOpen(self._backends.cause)
         error = BackendBusy if unsent.busy else BackendUnavailable
-        self._asker.give_up(unsent, error(unsent.cause, backend=unsent.tried[-1].name))
+        return error(unsent.cause, backend=unsent.tried[-1].name)

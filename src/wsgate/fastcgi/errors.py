@@ -5,6 +5,7 @@ The type says how far we got, because that alone decides whether the same reques
     FastCGIError
      ├─ NotSent                  not one byte left this process; the application did not run
      │   ├─ BackendUnavailable   every backend refused, has no socket, or did not accept in time
+     │   │   └─ CircuitOpen      or none was tried, since all have failed too often lately
      │   ├─ BackendBusy          a backend is there, but its queue of connections stayed full
      │   ├─ QueueFull            as many requests wait as may
      │   ├─ QueueTimeout         it waited for its turn as long as it may
@@ -23,6 +24,7 @@ __all__ = [
     "ApplicationOverloaded",
     "BackendBusy",
     "BackendUnavailable",
+    "CircuitOpen",
     "FastCGIError",
     "NotSent",
     "PoolStopped",
@@ -55,6 +57,10 @@ class NotSent(FastCGIError):
 
 class BackendUnavailable(NotSent):
     """No backend could be connected to: refused, no such socket, or too slow to accept."""
+
+
+class CircuitOpen(BackendUnavailable):
+    """No backend was even tried: all have failed too often, and it is not yet time for a probe."""
 
 
 class BackendBusy(NotSent):

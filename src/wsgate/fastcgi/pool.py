@@ -9,20 +9,29 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from wsgate.fastcgi.backend import Backend
+from wsgate.fastcgi.backend import Backend, Backends
+from wsgate.fastcgi.breaker import BreakerRules
 from wsgate.fastcgi.connection import Request, Response
 from wsgate.fastcgi.connects import Connects
 from wsgate.fastcgi.errors import (
+    ApplicationOverloaded,
+    CircuitOpen,
     FastCGIError,
     NotSent,
     PoolStopped,
+    ProtocolError,
     QueueFull,
     QueueTimeout,
+    ResponseCutOff,
+    ResponseNeverReceived,
     ResponseTimeout,
 )
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.unsent import Turn, Unsent
 from wsgate.timeouts import Timeouts
+
+LOST = (ResponseNeverReceived, ResponseCutOff, ProtocolError, ApplicationOverloaded)
+"""Failures of transport after sending: they count for the backend's circuit breaker."""
 
 
 class ConnectionPool:
@@ -32,11 +41,14 @@ class ConnectionPool:
     wait, first come first served: at most `queue` of them, each `queue_deadline` seconds (up to
     0.1 s more), then they fail with QueueFull, at once, or QueueTimeout.
 
-    A connection is made to the backend with the fewest, in turn among equals. One that refuses, or
-    does not accept within `connect_timeout` seconds, rests for a second, and the next one is tried;
-    when none is left a request tries all again after 10, 50 and 250 ms unless `queue_deadline` is
-    over by then, and fails with BackendUnavailable, or BackendBusy if one was there but had no
-    room. Once a byte was sent, a request is never sent again; its answer must be complete within
+    A connection is made to the backend with the fewest, in turn among equals. Where one refuses, or
+    does not accept within `connect_timeout` seconds, the next one is tried; when none is left a
+    request tries all again after 10, 50 and 250 ms unless `queue_deadline` is over by then, and
+    fails with BackendUnavailable, or BackendBusy if one was there but had no room. A backend that
+    fails too often by `breaker` is left alone (see `Breaker`); while all are, nothing waits, and
+    requests fail at once with CircuitOpen.
+
+    Once a byte was sent, a request is never sent again; its answer must be complete within
     `response_timeout` seconds of that and hold at most `max_answer_size` bytes of STDOUT.
 
     With `keep_connections` a connection is used again, the least recently used first, since after
@@ -66,6 +78,7 @@ class ConnectionPool:
         keep_connections: bool = False,
         own_workers: bool = False,
         max_answer_size: int = 16 * 2**20,
+        breaker: BreakerRules | None = None,
         name: str = "default",
     ) -> None:
         if not backends:
@@ -81,24 +94,30 @@ class ConnectionPool:
         self.response_timeout = response_timeout
         self.max_answer_size = max_answer_size
         self.requests = 0
-        self.responses = 0
         self.errors: dict[str, int] = {}
         self.surplus = 0
         self._clock = clock
-        self._connects = Connects(clock, backends, self, connect_timeout)
+        self.backends = Backends(clock, backends, breaker or BreakerRules(), self._backend_changed)
+        self._connects = Connects(clock, self.backends, self, connect_timeout)
         self._max_in_flight = max_in_flight
         self._queue = queue
         self._queue_deadline = queue_deadline
         self._in_flight = 0
-        # Not empty only if no place is free or the pool is not open; an idle connection exists only
-        # if nobody waits and the pool is open.
+        # Not empty only if no place is free or the pool is held; an idle connection exists only if
+        # nobody waits, the pool is neither held nor stopped, and its backend is not left alone.
         self._waiting: OrderedDict[Unsent, None] = OrderedDict()
         self._idle: deque[FastCGIProtocol] = deque()
         self._filling = False
         self._held = False
-        self._open = True
         self.stopped = False
+        self._ordinary = True
+        """Not held, not stopped, and no backend is left alone: spares looking at each of these."""
         self._stop_waiters: list[Deferred[None]] = []
+
+    @property
+    def responses(self) -> int:
+        """Requests that were answered."""
+        return sum(backend.responses for backend in self.backends)
 
     @property
     def in_flight(self) -> int:
@@ -140,16 +159,11 @@ class ConnectionPool:
             self._idle.popleft().send(request, turn)
             return None
         unsent = Unsent(request, turn, self._clock.seconds() + self._queue_deadline)
-        if self._open and self._in_flight < self._max_in_flight:
+        if self._ordinary and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
-        elif self.stopped:
-            self._unsent_failed(unsent, self._stopped_error())
-        elif len(self._waiting) >= self._queue:
-            error = QueueFull(f"{self._queue} requests wait in pool {self.name}")
-            self._unsent_failed(unsent, error)
         else:
-            self._wait(unsent, self._queue_deadline)
+            self._wait_or_refuse(unsent)
         return unsent
 
     def withdraw(self, unsent: Unsent | None) -> None:
@@ -168,15 +182,15 @@ class ConnectionPool:
         Those that were sent may still be answered. Idle connections are closed.
         """
         self._held = True
-        self._open = False
+        self._ordinary = False
         self._close_idle()
 
     def release(self) -> None:
         """The application is there (again)."""
         self._held = False
         self._given_up = 0
-        self._open = not self.stopped
-        self._connects.wake()
+        self.backends.reset()
+        self._ordinary = not self.stopped
         self._fill_places()
 
     def stop(self) -> Deferred[None]:
@@ -185,7 +199,7 @@ class ConnectionPool:
         Those that wait fail with PoolStopped. Idle connections are closed.
         """
         self.stopped = True
-        self._open = False
+        self._ordinary = False
         self._close_idle()
         while self._waiting:
             self._unsent_failed(self._next_waiting(), self._stopped_error())
@@ -198,7 +212,28 @@ class ConnectionPool:
         """How many of the application's own workers have no connection, as far as we know."""
         return self._max_in_flight - self._in_flight - len(self._idle) - self._given_up
 
+    def _backend_changed(self, backend: Backend) -> None:
+        self._ordinary = self.backends.all_closed and not self._held and not self.stopped
+        if backend.breaker.is_open:
+            for protocol in [idle for idle in self._idle if idle.backend is backend]:
+                self._idle.remove(protocol)
+                protocol.discard()
+
     # The queue
+
+    def _wait_or_refuse(self, unsent: Unsent) -> None:
+        if self.stopped:
+            self._unsent_failed(unsent, self._stopped_error())
+        elif not self._held and self.backends.cut_off:
+            self._unsent_failed(unsent, CircuitOpen(self.backends.cause))
+        elif not self._held and self._in_flight < self._max_in_flight:
+            self._in_flight += 1
+            self._connects.connect(unsent)
+        elif len(self._waiting) >= self._queue:
+            error = QueueFull(f"{self._queue} requests wait in pool {self.name}")
+            self._unsent_failed(unsent, error)
+        else:
+            self._wait(unsent, self._queue_deadline)
 
     def _wait(self, unsent: Unsent, seconds: float) -> None:
         self._waiting[unsent] = None
@@ -222,9 +257,15 @@ class ConnectionPool:
             return
         self._filling = True
         try:
-            while self._open and self._waiting and self._in_flight < self._max_in_flight:
-                self._in_flight += 1
-                self._connects.connect(self._next_waiting())
+            while self._waiting and not self._held:
+                if self.backends.cut_off:
+                    error = CircuitOpen(self.backends.cause)
+                    self._unsent_failed(self._next_waiting(), error)
+                elif self._in_flight < self._max_in_flight:
+                    self._in_flight += 1
+                    self._connects.connect(self._next_waiting())
+                else:
+                    break
         finally:
             self._filling = False
 
@@ -278,8 +319,10 @@ class ConnectionPool:
 
     def answered(self, protocol: FastCGIProtocol, reusable: bool) -> None:
         """The answer is complete: the connection serves who waits, stays idle, or is closed."""
-        self.responses += 1
-        if not reusable or not self._open:
+        protocol.backend.responses += 1
+        if not self._ordinary:
+            reusable = self._may_be_kept(protocol) and reusable
+        if not reusable:
             if protocol.surplus:
                 self.surplus += 1
                 self._log.warn(
@@ -297,12 +340,23 @@ class ConnectionPool:
                 # More connections were answered than the other workers have.
                 self._given_up -= 1
 
+    def _may_be_kept(self, protocol: FastCGIProtocol) -> bool:
+        """An answer came, and something is out of the ordinary."""
+        backend = protocol.backend
+        self.backends.answered(backend, protocol)
+        return not (self._held or self.stopped or backend.breaker.is_open)
+
     def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
         """There will be no answer, and the connection is closed."""
         self._count_error(type(error).__name__)
         if isinstance(error, ResponseTimeout):
             self._given_up += 1
         protocol.discard()
+        backend = protocol.backend
+        if isinstance(error, LOST):
+            self.backends.lost(backend, protocol, str(error))
+        elif backend.breaker.is_open:
+            backend.breaker.over(protocol)
         self._free_place()
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:

@@ -76,6 +76,7 @@ class Failure(NamedTuple):
 
 
 _OVERLOADED = Failure(503, "overloaded, try again later", LogLevel.warn, overload=True)
+_UNAVAILABLE = Failure(502, "the backend is not available", LogLevel.error)
 _BAD_ANSWER = Failure(502, "bad answer from the backend", LogLevel.error)
 _LOST = Failure(502, "the backend closed the connection", LogLevel.error)
 
@@ -85,7 +86,8 @@ FAILURES: dict[type[BaseException], Failure] = {
     fastcgi.BackendBusy: _OVERLOADED,
     fastcgi.ApplicationOverloaded: _OVERLOADED,
     fastcgi.PoolStopped: Failure(503, "shutting down", LogLevel.info, overload=True),
-    fastcgi.BackendUnavailable: Failure(502, "the backend is not available", LogLevel.error),
+    fastcgi.BackendUnavailable: _UNAVAILABLE,
+    fastcgi.CircuitOpen: _UNAVAILABLE,
     fastcgi.ResponseNeverReceived: _LOST,
     fastcgi.ResponseCutOff: _LOST,
     fastcgi.ResponseTimeout: Failure(504, "the backend took too long", LogLevel.error),
