@@ -29,13 +29,16 @@ ALLOWED = {
     "config": set(),
     "options": {"config"},
     "ports": set(),
+    "signals": set(),
     "pools": {"config", "fastcgi", "php"},
     "workers": {
-        *("backoff", "config", "eager", "gateway", "oneline", "php", "ports", "proxies", "tls"),
+        *("backoff", "config", "eager", "gateway", "oneline", "php", "ports", "signals", "tls"),
+        *("proxies", "websocket"),
     },
     "service": {
         *("cgi", "config", "demo", "dispatch", "eager", "fastcgi", "gateway", "options"),
-        *("garbage", "php", "pools", "ports", "proxies", "tls", "websocket", "workers"),
+        *("garbage", "php", "pools", "ports", "proxies", "signals", "tls", "websocket"),
+        "workers",
     },
     "worker": {"service", "workers"},
     "__main__": set(),

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from wsgate import cgi, demo, php, tls, workers
 from wsgate import config as settings
@@ -30,14 +29,12 @@ from wsgate.options import Options
 from wsgate.pools import make_pools
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit
 from wsgate.proxies import LOCAL, TrustedProxies
-from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
+from wsgate.signals import Signals
+from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory, Page, WebSocketOptions
 
 __all__ = ["CannotStart", "GatewayService", "Options", "makeService"]
 
 log = Logger(namespace="wsgate")
-
-DRAIN_TIMEOUT = 20.0
-"""Seconds that requests in flight get to finish when the service stops."""
 
 Ports = Sequence[tuple[str, IStreamServerEndpoint]]
 """Each `--port` string and what it means."""
@@ -69,7 +66,7 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
     try:
         if asked.gateway.workers > 1:
             asked = replace(asked, routes=(*asked.routes, *_demo_routes(asked)))
-            parent = workers.WorkersService(reactor, asked, DRAIN_TIMEOUT)
+            parent = workers.WorkersService(reactor, asked)
             # What a worker would find wrong stops the start, instead of every worker's.
             _gateway(reactor, asked, ())
             return parent
@@ -104,7 +101,7 @@ def _gateway(
         TrustedProxies(asked.gateway.trusted_proxies),
     )
     return GatewayService(
-        reactor, factory, ports, list(pools.values()), privates, announces=announces
+        reactor, factory, ports, list(pools.values()), privates, asked.gateway, announces=announces
     )
 
 
@@ -195,11 +192,17 @@ class GatewayService(Service):
         ports: Ports,
         pools: Sequence[ConnectionPool],
         privates: Sequence[php.PrivatePHP],
+        asked: settings.Gateway,
         *,
         announces: bool = True,
     ) -> None:
         self.factory = factory
         self.pools = pools
+        self.ready = False
+        """Whether clients are served: from the start until a stop begins."""
+        self.farewell: Farewell = GOING_AWAY
+        """What clients are told when they are closed at the end."""
+        self._asked = asked
         self._reactor = reactor
         self._ports = ports
         self._privates = privates
@@ -231,7 +234,14 @@ class GatewayService(Service):
         except (php.PHPError, OSError) as error:
             raise StartFailed(str(error)) from None
         collect_rarely()
+        self.ready = True
         if self._announces:
+            Signals(
+                self._reactor,
+                hurry=self.hurry,
+                reload=self.reload,
+                limit=lambda: self._asked.stop_timeout,
+            ).install()
             announce([description for description, _ in self._ports], self.listening)
 
     def figures(self) -> workers.Figures:
@@ -241,27 +251,42 @@ class GatewayService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop without losing what is under way.
 
-        Accept nothing new; close every connection with 1001 as soon as it has its answers, within
-        `DRAIN_TIMEOUT`; then stop PHP.
+        Accept nothing new; close every connection as soon as it has its answers, spread over
+        `close_spread`. What has no answer within `drain_timeout` gets an error. Then stop PHP.
         """
+        self.ready = False
         super().stopService()
         return ensureDeferred(self._stop())
+
+    def hurry(self) -> None:
+        """End a stop that has begun: cut off what is left, at once."""
+        self.factory.drop_all()
+
+    def reload(self) -> None:
+        """Take renewed files."""
 
     async def _stop(self) -> None:
         await DeferredList([_deferred(port.stopListening()) for port in self.listening])
         self.listening = []
-        drained = self.factory.drain()
-        await drained.addTimeout(DRAIN_TIMEOUT, self._reactor).addErrback(_log_undrained)
+        drained = self.factory.drain(self.farewell, self._asked.close_spread)
+        limit = self._reactor.callLater(self._asked.drain_timeout, self._give_up)
+        await drained
+        if limit.active():
+            limit.cancel()
         for pool in self.pools:
-            # What is still in flight has no client any more; PHP is stopped below.
             pool.stop()
-        await self.factory.close_all()
         await DeferredList([_deferred(private.stopService()) for private in self._privates])
         log.info("stopped; messages: {tally}", tally=self.factory.tally())
 
-
-def _log_undrained(_: Failure) -> None:
-    log.warn("connections with answers due after {seconds} s are given up", seconds=DRAIN_TIMEOUT)
+    def _give_up(self) -> None:
+        log.warn(
+            "connections with answers due after {seconds:g} s are given up",
+            seconds=self._asked.drain_timeout,
+        )
+        for pool in self.pools:
+            pool.stop()
+        self.factory.give_up()
+        self.factory.close_all()
 
 
 def _deferred(result: Any) -> Deferred[Any]:

@@ -49,6 +49,9 @@ def test_the_defaults_are_these(folder):
             "self_signed": False,
             "trusted_proxies": (),
             "workers": 1,
+            "drain_timeout": 20.0,
+            "close_spread": 5.0,
+            "stop_timeout": 60.0,
             "demo": False,
         },
         "limits": {
@@ -213,8 +216,8 @@ LINES = [
     ({"zzz": 1}, "zzz: unknown section; known: gateway, limits, pools, route"),
     (
         {"gateway": {"bus": 2}},
-        "gateway.bus: unknown setting; known: certificate, certificates, demo, port, "
-        "private_key, self_signed, trusted_proxies, workers",
+        "gateway.bus: unknown setting; known: certificate, certificates, close_spread, demo, "
+        "drain_timeout, port, private_key, self_signed, stop_timeout, trusted_proxies, workers",
     ),
     (
         {"gateway": {"workers": 0}},

@@ -1,5 +1,6 @@
 """wsgate.websocket.protocol: from bytes to a conversation and back, on a clock of the test's."""
 
+import json
 import struct
 import zlib
 from itertools import pairwise
@@ -17,7 +18,7 @@ from tests.websocket.test_frames import frames
 from wsgate import cgi
 from wsgate.fastcgi import ResponseCutOff
 from wsgate.gateway import QueueLimits, Route
-from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
+from wsgate.websocket import RESTARTING, GatewayFactory, Page, WebSocketOptions
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -363,6 +364,33 @@ def test_shut_down_says_1001_and_ends_opening_connections():
     opening = Gateway()
     opening.factory.close_all()
     assert opening.transport.disconnecting
+
+
+def test_a_handshake_that_has_begun_is_accepted_while_draining_and_then_closed():
+    gateway = Gateway()
+    gone = gateway.factory.drain(RESTARTING, 5.0)
+    answer = gateway.open()
+    assert answer.endswith(b"\r\n\r\n\x88\x24\x03\xf4the server restarts, connect again")
+    gateway.lose()
+    assert gone.called
+
+
+def test_a_handshake_that_does_not_go_on_is_ended_after_a_second_of_draining():
+    gateway = Gateway()
+    gateway.factory.drain()
+    gateway.clock.advance(0.9)
+    assert not gateway.transport.disconnecting
+    gateway.clock.advance(0.2)
+    assert gateway.transport.disconnecting
+
+
+def test_a_message_that_is_given_up_is_an_error(gateway):
+    gateway.receive(frame(TEXT, b"1"))
+    gateway.factory.give_up()
+    ((opcode, payload),) = gateway.sent_frames()
+    assert (opcode, json.loads(payload)["error"]["status"]) == (TEXT, 504)
+    tally = gateway.route.tally
+    assert (tally.received, tally.refused) == (1, 1)
 
 
 # -- time and slowness

@@ -1,6 +1,7 @@
 """One worker process from its parent's side, without a process."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -118,7 +119,7 @@ def test_one_that_is_not_ready_in_time_is_killed(worker, reactor, watcher):
     reactor.advance(START_LIMIT - 0.1)
     assert not reactor.process.signals
     reactor.advance(0.1)
-    assert reactor.process.signals == ["KILL"]
+    assert reactor.process.signals == [signal.SIGKILL]
     worker.processEnded(Failure(ProcessTerminated(signal=9)))
     assert watcher.saw == ["killed by signal 9 (Killed)"]
     assert not reactor.getDelayedCalls()
@@ -130,9 +131,9 @@ def test_one_that_does_not_drain_in_time_is_killed(worker, reactor):
     reactor.advance(20)
     worker.drain()
     reactor.advance(12.9)
-    assert reactor.process.signals == ["TERM"]
+    assert reactor.process.signals == [signal.SIGTERM]
     reactor.advance(0.1)
-    assert reactor.process.signals == ["TERM", "KILL"]
+    assert reactor.process.signals == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_one_told_to_end_is_not_ready_any_more(worker, watcher):

@@ -17,7 +17,7 @@ class FakeRun:
         self.figures = NONE
         self.drained = False
 
-    def drain(self):
+    def drain(self, *, replaced=False):
         self.drained = True
 
     def is_ready(self):

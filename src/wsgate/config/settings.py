@@ -15,7 +15,7 @@ from wsgate.config.limits import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Where clients connect, and with which certificate."""
+    """Where clients connect, with which certificate, and how wsgate stops."""
 
     port: tuple[str, ...] = field(
         default=("tcp:8080:interface=127.0.0.1",),
@@ -72,6 +72,32 @@ class Gateway:
             "processes on the same ports; auto: one per core",
             limit="one that ends is started again",
             why="one is enough for most; PHP is what needs the cores",
+        ),
+    )
+    drain_timeout: float = field(
+        default=20.0,
+        metadata=about(
+            Time(0, 3600),
+            "requests in flight get to finish when wsgate stops",
+            limit="longer: the client gets error 504, and is closed",
+            why="most scripts take less; shorter than systemd's own patience",
+        ),
+    )
+    close_spread: float = field(
+        default=5.0,
+        metadata=about(
+            Time(0, 600),
+            "over which clients are closed when wsgate stops; 2 ms for each if that is less",
+            why="not all of them come back in one moment; ten of them are gone at once",
+        ),
+    )
+    stop_timeout: float = field(
+        default=60.0,
+        metadata=about(
+            Time(1, 7200),
+            "a stop may take in all",
+            limit="longer: what is left is cut off",
+            why="above drain_timeout, closing and the end of PHP together",
         ),
     )
     demo: bool = field(

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi import Request, Response, Unsent
+from wsgate.fastcgi import Request, Response, ResponseTimeout, Unsent
 from wsgate.gateway.answer import Reply, failure_of, reply_to_failure, reply_to_response
 from wsgate.gateway.route import Route
 from wsgate.oneline import one_line
@@ -122,6 +122,15 @@ class Conversation:
         """The client takes data again."""
         self._output_paused = False
         self._next()
+
+    def give_up(self) -> None:
+        """Wait no longer for PHP: refuse the message in flight. PHP may still be running it.
+
+        Only once the pool is stopped: it then refuses those behind it.
+        """
+        if self._in_flight:
+            self._route.pool.withdraw(self._unsent)
+            self._refuse(ResponseTimeout("no answer by the time wsgate had to stop"), b"")
 
     def connection_lost(self) -> None:
         """The client is gone. A request in flight runs to its end, the waiting ones never start."""

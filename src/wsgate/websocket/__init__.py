@@ -4,7 +4,8 @@ Bytes come in and frames go out here; from `Conversation.message_received` on th
 messages.
 """
 
+from wsgate.websocket.draining import GOING_AWAY, RESTARTING, Farewell
 from wsgate.websocket.factory import GatewayFactory, Page
 from wsgate.websocket.options import WebSocketOptions
 
-__all__ = ["GatewayFactory", "Page", "WebSocketOptions"]
+__all__ = ["GOING_AWAY", "RESTARTING", "Farewell", "GatewayFactory", "Page", "WebSocketOptions"]

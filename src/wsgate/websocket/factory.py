@@ -15,6 +15,7 @@ from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
 from wsgate.websocket.counts import Counts
+from wsgate.websocket.draining import GOING_AWAY, Draining, Farewell
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
 from wsgate.websocket.template import open_protocol
@@ -60,7 +61,9 @@ class GatewayFactory(WebSocketServerFactory):
         self.census = Census(options.max_connections, options.max_connections_per_address)
         self.counts = Counts()
         self.connections: set[GatewayProtocol] = set()
-        self._all_gone: Deferred[None] | None = None
+        self.farewell: Farewell | None = None
+        """Set once the gateway stops: a connection that opens now is closed with it at once."""
+        self._waiting_for_end: list[Deferred[None]] = []
         self._routes = {route.path: route for route in routes}
         self._pages = {page.path: page for page in pages}
         self._set_autobahn_options(options)
@@ -95,30 +98,40 @@ class GatewayFactory(WebSocketServerFactory):
         """The route of exactly this path, else the route of every path, else None."""
         return self._routes.get(path) or self._routes.get("/")
 
-    def drain(self) -> Deferred[None]:
-        """Close every connection with 1001 once it has its answers; fires when all are gone."""
-        self._all_gone = Deferred()
+    def drain(self, farewell: Farewell = GOING_AWAY, seconds: float = 0.0) -> Deferred[None]:
+        """Close every connection once it has its answers; fires when all are gone.
+
+        They are told over `seconds`, or less if they are few; see `Draining`.
+        """
+        self.farewell = farewell
+        Draining(self.reactor, self.connections, farewell, seconds).start()
+        return self._when_all_are_gone()
+
+    def give_up(self) -> None:
+        """Wait for no answer any longer: each message in flight gets an error instead."""
         for connection in tuple(self.connections):
-            connection.drain()
-        self._tell_if_gone()
-        return self._all_gone
+            connection.give_up()
+
+    def drop_all(self) -> None:
+        """End every connection without a word."""
+        for connection in tuple(self.connections):
+            connection.transport.abortConnection()
 
     def close_all(self) -> Deferred[None]:
-        """Close every connection with 1001 now; fires when all are gone.
+        """Close every connection now; fires when all are gone.
 
         Those that do not answer the close within `close_timeout` are dropped.
         """
-        self._all_gone = Deferred()
         for connection in tuple(self.connections):
-            connection.shut_down()
-        limit = self.timeouts.call_later(self.options.close_timeout, self._drop_all)
-        self._all_gone.addCallback(lambda _: limit.cancel())
-        self._tell_if_gone()
-        return self._all_gone
+            connection.shut_down(self.farewell or GOING_AWAY)
+        limit = self.timeouts.call_later(self.options.close_timeout, self.drop_all)
+        return self._when_all_are_gone().addCallback(lambda _: limit.cancel())
 
-    def _drop_all(self) -> None:
-        for connection in tuple(self.connections):
-            connection.transport.abortConnection()
+    def _when_all_are_gone(self) -> Deferred[None]:
+        gone: Deferred[None] = Deferred()
+        self._waiting_for_end.append(gone)
+        self._tell_if_gone()
+        return gone
 
     def forget(self, connection: GatewayProtocol) -> None:
         """The connection is gone."""
@@ -126,8 +139,10 @@ class GatewayFactory(WebSocketServerFactory):
         self._tell_if_gone()
 
     def _tell_if_gone(self) -> None:
-        if self._all_gone is not None and not self._all_gone.called and not self.connections:
-            self._all_gone.callback(None)
+        if self._waiting_for_end and not self.connections:
+            waiting, self._waiting_for_end = self._waiting_for_end, []
+            for gone in waiting:
+                gone.callback(None)
 
     def tally(self) -> Tally:
         """What became of the messages, over all routes."""

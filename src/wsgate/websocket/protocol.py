@@ -17,6 +17,7 @@ from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
 from wsgate.websocket.counts import code_label
+from wsgate.websocket.draining import Farewell
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
 from wsgate.websocket.opening import OpeningProtocol
 from wsgate.websocket.writing import WritingProtocol, socket_of
@@ -84,6 +85,8 @@ class GatewayProtocol(WritingProtocol):
         )
         if rest:
             self.dataReceived(rest)
+        if self.factory.farewell is not None:
+            self.drain(self.factory.farewell)
 
     def _open_by_autobahn(self, upgrade: Upgrade) -> None:
         """Let Autobahn answer, because it has to negotiate an extension."""
@@ -239,18 +242,28 @@ class GatewayProtocol(WritingProtocol):
         if self.data and not self._consuming:
             self.consumeData()
 
-    def drain(self) -> None:
-        """The gateway stops: close with 1001 as soon as the answers that are due are out."""
-        if not self._is_owing():
-            self.shut_down()
-        elif self._held is None:
-            self._hold(self.shut_down)
+    @property
+    def is_conversing(self) -> bool:
+        """Whether the handshake is over."""
+        return self._conversation is not None
 
-    def shut_down(self) -> None:
-        """Close with 1001 now, or end an opening connection."""
+    def drain(self, farewell: Farewell) -> None:
+        """Close as soon as the answers that are due are out."""
+        if not self._is_owing():
+            self.shut_down(farewell)
+        elif self._held is None:
+            self._hold(partial(self.shut_down, farewell))
+
+    def give_up(self) -> None:
+        """Wait no longer for the answer that is due."""
+        if self._conversation is not None:
+            self._conversation.give_up()
+
+    def shut_down(self, farewell: Farewell) -> None:
+        """Close now, or end an opening connection."""
         if self._conversation is None:
             self.transport.loseConnection()
             return
         self._conversation.connection_lost()
-        self.close(1001, "the server is shutting down")
+        self.close(*farewell)
         self.conversation_idle()

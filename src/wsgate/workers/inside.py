@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from wsgate import tls
 from wsgate.proxies import LOCAL, TrustedProxies
+from wsgate.websocket import RESTARTING, Farewell
 from wsgate.workers import reports
 from wsgate.workers.adopted import AdoptingReactor, worker_description
 from wsgate.workers.balance import Balance
@@ -32,6 +33,9 @@ from wsgate.workers.certificates import creator_for
 BRIEF, OUTPUT, ERRORS, REPORTS, BALANCE, FIRST_PORT = range(6)
 """Descriptors. The brief's is a pipe whose end means that the parent has gone; the balance is the
 workers' own, and the ports follow."""
+
+STOP, STOP_REPLACED, HURRY = signal.SIGTERM, signal.SIGUSR2, signal.SIGQUIT
+"""Signals from the parent: stop; stop because a successor is there; stop at once."""
 
 REPORT_EVERY = 1.0
 """Seconds between two reports of figures, where they have changed; and two signs of life to the
@@ -59,6 +63,12 @@ class Gateway(Protocol):
 
     def stopService(self) -> Deferred[None]:
         """Finish what is under way."""
+
+    def hurry(self) -> None:
+        """End a stop that has begun."""
+
+    farewell: Farewell
+    """What clients are told at the end."""
 
     def figures(self) -> reports.Figures:
         """Messages and connections so far."""
@@ -95,11 +105,31 @@ def run(reactor: Any, brief: Brief, make: Callable[[Ports], Gateway]) -> None:
     to_parent.send(reports.Ready())
     presence.start(REPORT_EVERY)
     figures.start(REPORT_EVERY)
-    # Twisted's own cannot bear a second one, which systemd sends: to the parent and to each worker.
-    reactor.callWhenRunning(
-        signal.signal, signal.SIGTERM, lambda *_: reactor.callFromThread(stopping)
-    )
+    _obey(reactor, gateway, stopping)
     reactor.run()
+
+
+def _obey(reactor: Any, gateway: Gateway, stopping: Callable[[], None]) -> None:
+    """Do what the parent's signals say, once the reactor has installed its own handlers.
+
+    Twisted's own cannot bear a second SIGTERM; systemd sends one to the parent and to each worker.
+    """
+
+    def replaced() -> None:
+        gateway.farewell = RESTARTING
+        stopping()
+
+    def hurry() -> None:
+        stopping()
+        gateway.hurry()
+
+    acts = {STOP: stopping, STOP_REPLACED: replaced, HURRY: hurry}
+    for number, act in acts.items():
+        reactor.callWhenRunning(_on_signal, reactor, number, act)
+
+
+def _on_signal(reactor: Any, number: signal.Signals, act: Callable[[], None]) -> None:
+    signal.signal(number, lambda *_: reactor.callFromThread(act))
 
 
 def _ports(reactor: Any, brief: Brief, gives_way: Callable[[], bool]) -> Ports:

@@ -19,10 +19,22 @@ from twisted.python.failure import Failure
 from wsgate.oneline import one_line
 from wsgate.php.lines import LineSplitter
 from wsgate.workers import reports
-from wsgate.workers.inside import BALANCE, BRIEF, ERRORS, OUTPUT, REPORTS
+from wsgate.workers.inside import (
+    BALANCE,
+    BRIEF,
+    ERRORS,
+    HURRY,
+    OUTPUT,
+    REPORTS,
+    STOP,
+    STOP_REPLACED,
+)
 
 START_LIMIT = 60.0
 """Seconds after which a worker that is not ready is killed, and started anew."""
+
+HURRY_LIMIT = 5.0
+"""Seconds that a worker gets which was told to end at once: for its PHP, and its last report."""
 
 
 class Watcher(Protocol):
@@ -69,16 +81,25 @@ class WorkerProcess(ProcessProtocol):
         process.write(brief)
         self._timer = self._reactor.callLater(START_LIMIT, self._lose_patience, "is not ready")
 
-    def drain(self) -> None:
-        """Tell it to finish what it has begun and to end; kill it if that takes too long."""
+    def drain(self, *, replaced: bool = False) -> None:
+        """Tell it to finish what it has begun and to end; kill it if that takes too long.
+
+        `replaced`: its clients are told that they may connect again.
+        """
         if not self._draining:
             self._draining = True
-            self._signal("TERM")
+            self._signal(STOP_REPLACED if replaced else STOP)
             self._set_timer(self._drain_limit, "does not end")
+
+    def hurry(self) -> None:
+        """Tell it to end at once; kill it if it does not."""
+        self._draining = True
+        self._signal(HURRY)
+        self._set_timer(HURRY_LIMIT, "does not end at once")
 
     def kill(self) -> None:
         """End it at once."""
-        self._signal("KILL")
+        self._signal(signal.SIGKILL)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Twisted: bytes of one of its pipes."""
@@ -130,10 +151,10 @@ class WorkerProcess(ProcessProtocol):
         self._relay("wsgate", LogLevel.error, f"{why}: killing it")
         self.kill()
 
-    def _signal(self, name: str) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         if self.transport is not None:
             with contextlib.suppress(ProcessExitedAlready):
-                self.transport.signalProcess(name)
+                self.transport.signalProcess(number)
 
 
 @cache

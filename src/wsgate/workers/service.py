@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +15,7 @@ from twisted.logger import Logger
 from wsgate import tls
 from wsgate.config import Settings
 from wsgate.ports import CannotStart, announce, bind
+from wsgate.signals import Signals
 from wsgate.workers.balance import make_memory
 from wsgate.workers.brief import Brief
 from wsgate.workers.certificates import creator_for, read_identities
@@ -35,8 +34,7 @@ STOP_PATIENCE = 8.0
 class WorkersService(Service):
     """Runs `settings.gateway.workers` processes that share its ports.
 
-    SIGHUP restarts them one by one. `drain_timeout` is how long requests in flight may take when
-    a worker ends, in seconds.
+    SIGHUP restarts them one by one.
 
     Raises:
         tls.TLSError: a certificate or a port string cannot be used.
@@ -44,10 +42,9 @@ class WorkersService(Service):
 
     name = "wsgate"
 
-    def __init__(self, reactor: Any, settings: Settings, drain_timeout: float) -> None:
+    def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._drain_limit = drain_timeout + settings.limits.close_timeout + STOP_PATIENCE
         self._folder = os.getcwd()
         self._identities = read_identities(settings.gateway)
         creator = creator_for(self._identities)
@@ -55,7 +52,6 @@ class WorkersService(Service):
             (port, tls.server_endpoint(reactor, port, creator)) for port in settings.gateway.port
         ]
         self._listening: list[Any] = []
-        self._old_handler: Any = None
         self._balance = -1
         self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
 
@@ -93,7 +89,12 @@ class WorkersService(Service):
         super().startService()
         self._balance = make_memory(self._settings.gateway.workers)
         self.supervisor.start()
-        self._old_handler = signal.signal(signal.SIGHUP, self._hung_up)
+        Signals(
+            self._reactor,
+            hurry=self.supervisor.hurry,
+            reload=self.reload,
+            limit=lambda: self._settings.gateway.stop_timeout,
+        ).install()
         announce(self._settings.gateway.port, self._listening)
 
     def reload(self) -> None:
@@ -107,7 +108,6 @@ class WorkersService(Service):
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
-        signal.signal(signal.SIGHUP, self._old_handler or signal.SIG_DFL)
         ended = self.supervisor.stop()
         for port in self._listening:
             await port.stopListening()
@@ -115,9 +115,6 @@ class WorkersService(Service):
         await ended
         os.close(self._balance)
         log.info("stopped; messages: {tally}", tally=self.figures().tally)
-
-    def _hung_up(self, _signal: int, _frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.reload)
 
     def _renew_certificates(self) -> None:
         if self._settings.gateway.self_signed:
@@ -130,8 +127,14 @@ class WorkersService(Service):
         else:
             self._identities = identities
 
+    def _drain_limit(self) -> float:
+        """Seconds after which a worker that ends is killed."""
+        gateway = self._settings.gateway
+        longest = gateway.drain_timeout + self._settings.limits.close_timeout + STOP_PATIENCE
+        return min(longest, gateway.stop_timeout)
+
     def _start_worker(self, slot: Slot) -> WorkerProcess:
-        worker = WorkerProcess(self._reactor, slot.number, slot, self._drain_limit)
+        worker = WorkerProcess(self._reactor, slot.number, slot, self._drain_limit())
         brief = Brief(
             number=slot.number,
             settings=settings_of_worker(self._settings, slot.number - 1),

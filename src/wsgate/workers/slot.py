@@ -24,7 +24,9 @@ class Run(Protocol):
     @property
     def figures(self) -> Figures: ...
 
-    def drain(self) -> None: ...
+    def drain(self, *, replaced: bool = False) -> None: ...
+
+    def hurry(self) -> None: ...
 
 
 class Slot:
@@ -91,6 +93,11 @@ class Slot:
             run.drain()
         return self._gone
 
+    def hurry(self) -> None:
+        """Let all processes end at once."""
+        for run in self.runs:
+            run.hurry()
+
     def ready(self, run: Run) -> None:
         """`run` accepts connections."""
         if self._gone is not None:
@@ -101,7 +108,7 @@ class Slot:
         if old is None:
             self._tell_replaced(True)
         else:
-            old.drain()
+            old.drain(replaced=True)
 
     def ended(self, run: Run, cause: str) -> None:
         """`run` has ended."""
