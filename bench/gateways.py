@@ -143,6 +143,7 @@ def _start_wsgate(kept: bool) -> Callable[[Bench, Processes], None]:
     settings = [
         "limits.max_connections=20000",
         "limits.max_connections_per_address=0",
+        "limits.new_connections_per_address=0",
         "limits.max_message_size=32MiB",
         "limits.max_frame_size=32MiB",
         "limits.max_answer_size=32MiB",

@@ -115,6 +115,8 @@ def _options(limits: settings.Limits) -> WebSocketOptions:
         max_header_lines=limits.max_header_lines,
         max_connections=limits.max_connections,
         max_connections_per_address=limits.max_connections_per_address,
+        new_connections_per_address=limits.new_connections_per_address,
+        max_handshakes=limits.max_handshakes,
         queue=QueueLimits(limits.queue_per_connection, limits.queue_bytes_per_connection),
         handshake_timeout=limits.handshake_timeout,
         ping_interval=limits.ping_interval,

@@ -64,6 +64,8 @@ def test_the_defaults_are_these(folder):
             "max_header_lines": 64,
             "max_connections": 10000,
             "max_connections_per_address": 200,
+            "new_connections_per_address": 20,
+            "max_handshakes": 512,
             "queue_per_connection": 16,
             "queue_bytes_per_connection": 1048576,
             "handshake_timeout": 10.0,
@@ -177,10 +179,18 @@ def test_each_number_is_taken_at_its_bounds_and_refused_past_them(folder, sectio
             assert line.endswith(f": out of range; {kind.bounds}")
 
 
+OFF_AT_0 = {
+    "ping_interval",
+    "max_connections_per_address",
+    "new_connections_per_address",
+    "max_handshakes",
+}
+
+
 @pytest.mark.parametrize(("section", "name", "kind"), BOUNDS)
 def test_0_means_none_only_where_nothing_is_lost_without_it(folder, section, name, kind):
     tree = tree_with(section, name, 0)
-    if name in ("ping_interval", "max_connections_per_address") or name.startswith("breaker_"):
+    if name in OFF_AT_0 or name.startswith("breaker_"):
         assert value_in(settings_of(folder, **tree), section, name) == 0
     else:
         assert error_of(folder, **tree).endswith(f"{name} = 0: out of range; {kind.bounds}")

@@ -23,6 +23,8 @@ SETTINGS = (
     "limits.max_answer_size=32MiB",
     "limits.max_fragments=131072",
     "limits.compression=true",
+    # Every case has a connection of its own.
+    "limits.new_connections_per_address=0",
     # PHP drops a form body beyond post_max_size, php://input too.
     "pools.default.ini.post_max_size=32M",
     "pools.default.max_in_flight=2",

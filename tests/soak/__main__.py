@@ -41,6 +41,7 @@ echo file_get_contents('php://input');
 """
 OPTIONS = (
     "--set=limits.max_connections_per_address=0",
+    "--set=limits.new_connections_per_address=0",
     "--set=limits.send_timeout=10s",
     "--set=pools.default.max_in_flight=4",
 )

@@ -180,7 +180,7 @@ def test_where_the_scheme_is_known_the_page_has_to_have_it_too(host, tls, proto,
 def test_the_limit_per_address_is_for_clients_and_not_for_their_proxy():
     gateway = Proxied(PROXY, max_connections_per_address=1)
     for number, status in ((1, b"101"), (2, b"101"), (2, b"503")):
-        if gateway.factory.census.total:
+        if gateway.factory.counts.accepted:
             gateway.connect()
         gateway.receive(HANDSHAKE % (b"X-Forwarded-For: 192.0.2.%d\r\n" % number))
         assert gateway.sent().startswith(b"HTTP/1.1 " + status)

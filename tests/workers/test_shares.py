@@ -42,6 +42,8 @@ def test_a_queue_has_one_place_at_least():
 
 def test_a_limit_for_each_address_is_rounded_up_and_none_stays_none():
     assert [s.limits.max_connections_per_address for s in shared_out(3)] == [67, 67, 67]
+    assert [s.limits.new_connections_per_address for s in shared_out(3)] == [7, 7, 7]
+    assert [s.limits.max_handshakes for s in shared_out(3)] == [171, 171, 171]
     settings = shared_out(2, max_connections_per_address=0)
     assert [s.limits.max_connections_per_address for s in settings] == [0, 0]
 

@@ -81,8 +81,8 @@ class Limits:
         default=10000,
         metadata=about(
             Count(1, 10**6),
-            "clients connected at a time",
-            limit="more: 503",
+            "clients connected at a time, those in their handshake included",
+            limit="more: 503; over TLS the connection is closed before the handshake",
             why="each needs a file descriptor and some 20 KiB; raise `ulimit -n` with it",
         ),
     )
@@ -90,9 +90,28 @@ class Limits:
         default=200,
         metadata=about(
             Count(1, 10**6, zero=True),
-            "clients connected at a time from one address",
-            limit="more: 503",
+            "clients connected at a time from one address (IPv6: one /64)",
+            limit="more: 503; over TLS the connection is closed before the handshake",
             why="one machine cannot take every place; use 0 behind a proxy that hides addresses",
+        ),
+    )
+    new_connections_per_address: int = field(
+        default=20,
+        metadata=about(
+            Count(1, 10**4, zero=True),
+            "new connections a second from one address (IPv6: one /64), twice as many at once",
+            limit="more: 503; over TLS the connection is closed before the handshake",
+            why="a TLS handshake costs a millisecond; an office behind one address comes back "
+            "within seconds; use 0 behind a proxy that hides addresses",
+        ),
+    )
+    max_handshakes: int = field(
+        default=512,
+        metadata=about(
+            Count(1, 10**6, zero=True),
+            "handshakes under way at a time",
+            limit="more: one that has taken over 1 s is dropped for the new one, else the new one",
+            why="slow clients, on purpose or not, keep no others out; each needs up to 60 KiB",
         ),
     )
     queue_per_connection: int = field(

@@ -12,6 +12,8 @@ LIMITS = (
     "max_header_lines",
     "max_connections",
     "max_connections_per_address",
+    "new_connections_per_address",
+    "max_handshakes",
     "queue_per_connection",
     "queue_bytes_per_connection",
     "handshake_timeout",
@@ -22,8 +24,18 @@ LIMITS = (
 )
 """The settings of `[limits]` whose hits are counted, whether or not any was hit yet."""
 
-DROPS = ("close timeout", "handshake timeout", "no pong", "takes no data")
-"""Why wsgate ends connections without a closing handshake."""
+DROPS = (
+    "close timeout",
+    "gave way",
+    "handshake timeout",
+    "no pong",
+    "takes no data",
+    "turned away",
+)
+"""Why wsgate ends connections without a closing handshake.
+
+"gave way": to a newer handshake; "turned away": without a place, and without an answer.
+"""
 
 
 class Counts:

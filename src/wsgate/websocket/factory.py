@@ -9,6 +9,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
 
 from wsgate.gateway import Route, Tally
 from wsgate.proxies import TrustedProxies
@@ -19,6 +20,11 @@ from wsgate.websocket.draining import GOING_AWAY, Draining, Farewell
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
 from wsgate.websocket.template import open_protocol
+from wsgate.websocket.underway import HandshakesUnderWay
+
+_log = Logger(namespace="wsgate")
+
+_NOTED_FOR = 10.0
 
 
 class Page(NamedTuple):
@@ -58,8 +64,16 @@ class GatewayFactory(WebSocketServerFactory):
         # has the same method and obeys the reactor that was passed in.
         self._batched_timer = self.timeouts
         self.fast_limit = min(options.max_frame_size, options.max_message_size)
-        self.census = Census(options.max_connections, options.max_connections_per_address)
+        self.census = Census(
+            options.max_connections,
+            options.max_connections_per_address,
+            options.new_connections_per_address,
+        )
+        self.under_way = HandshakesUnderWay(options.max_handshakes)
+        self.turning_away = 0
+        """Connections without a place that wait to be told so."""
         self.counts = Counts()
+        self._noted: dict[str, float] = {}
         self.connections: set[GatewayProtocol] = set()
         self.farewell: Farewell | None = None
         """Set once the gateway stops: a connection that opens now is closed with it at once."""
@@ -93,6 +107,32 @@ class GatewayFactory(WebSocketServerFactory):
     def buildProtocol(self, addr: IAddress) -> GatewayProtocol:
         """A protocol for one more connection."""
         return self.protocol()
+
+    def admit(self, connection: GatewayProtocol, host: str) -> str:
+        """Give one more connection its places; the client is at `host`, empty if not yet known.
+
+        The result is empty; or the limit that stands against it, and then it has none.
+        """
+        now = self.reactor.seconds()
+        limit = self.census.admit(host, now)
+        if not limit and not self.under_way.begin(connection, now):
+            self.census.remove(host)
+            limit = "max_handshakes"
+        return limit
+
+    def note_limit(self, limit: str, host: str) -> None:
+        """Count that `limit` turned a connection of `host` away; log it, but not every time."""
+        self.counts.limits[limit] += 1
+        now = self.reactor.seconds()
+        if now - self._noted.get(limit, -_NOTED_FOR) >= _NOTED_FOR:
+            self._noted[limit] = now
+            _log.warn(
+                "limits.{limit} is reached, connections are turned away, the last one of {host}; "
+                "said once in {seconds} s at most",
+                limit=limit,
+                host=host,
+                seconds=_NOTED_FOR,
+            )
 
     def route_for(self, path: str) -> Route | None:
         """The route of exactly this path, else the route of every path, else None."""

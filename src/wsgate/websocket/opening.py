@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -12,7 +9,7 @@ from twisted.python.failure import Failure
 from wsgate.cgi import Client
 from wsgate.gateway import Route
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
-from wsgate.timeouts import Timeout
+from wsgate.websocket.entering import EnteringProtocol, no_place
 from wsgate.websocket.handshake import (
     HeadBuffer,
     Refused,
@@ -25,41 +22,33 @@ from wsgate.websocket.handshake import (
 )
 from wsgate.websocket.identity import Identity, address_of, identify
 
-if TYPE_CHECKING:
-    from wsgate.websocket.factory import GatewayFactory
-
 _log = Logger(namespace="wsgate")
 
 
-class OpeningProtocol(WebSocketServerProtocol):
+class OpeningProtocol(EnteringProtocol):
     """Collects and judges the request; Autobahn has not begun.
 
     A plain request gets a page or 426 and the end, a refused handshake its status and the end. An
     accepted one goes to `accept`, which the subclass has.
     """
 
-    factory: GatewayFactory
-
     _head: HeadBuffer | None = None
-    _handshake_timeout: Timeout | None = None
     _host = ""
     """The client's address, once it is known."""
-    _counted = False
-    """Whether the census has this connection."""
 
     def connectionMade(self) -> None:
         """A client connected."""
         factory = self.factory
-        self._head = HeadBuffer(factory.options.max_header_bytes)
-        self._handshake_timeout = factory.timeouts.call_later(
-            factory.options.handshake_timeout, self._handshake_timed_out
-        )
         factory.connections.add(self)
+        self._head = HeadBuffer(factory.options.max_header_bytes)
+        if self._enter():
+            self._handshake_timeout = factory.timeouts.call_later(
+                factory.options.handshake_timeout, self._handshake_timed_out
+            )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
-        if self._counted:
-            self.factory.census.remove(self._host)
+        self._leave()
         self._cancel_handshake_timeout()
         self._head = None
         self.factory.forget(self)
@@ -75,6 +64,8 @@ class OpeningProtocol(WebSocketServerProtocol):
     def _receive_head(self, data: bytes) -> None:
         assert self._head is not None
         try:
+            if self._turned_away:
+                raise no_place()
             received = self._head.receive_data(data)
             if received is None:
                 return
@@ -99,18 +90,11 @@ class OpeningProtocol(WebSocketServerProtocol):
         check_upgrade(head)
         check_origin(head, route.origins, identity.secure)
         subprotocol = choose_subprotocol(head, route.subprotocols)
-        self._count()
+        self._count_as(self._host)
         self.accept(route, Upgrade(head, subprotocol), identity.client, rest)
         self.factory.counts.accepted += 1
+        self.factory.under_way.end(self)
         self._cancel_handshake_timeout()
-
-    def _count(self) -> None:
-        """Take a place; the client is known only by now, since proxies tell it."""
-        census = self.factory.census
-        if limit := census.limit_for(self._host):
-            raise Refused(503, "Too many connections", (("Retry-After", "5"),), limit)
-        self._counted = True
-        census.add(self._host)
 
     def _answer_plain_request(self, head: RequestHead, path: str) -> None:
         page = self.factory.page_for(path)
@@ -135,12 +119,14 @@ class OpeningProtocol(WebSocketServerProtocol):
         self.factory.counts.refused[status] += 1
         if limit:
             self.factory.counts.limits[limit] += 1
-        _log.info(
-            "{status} to {host}: {reason}",
-            status=status,
-            host=self._host or address_of(self.transport.getPeer()).host,
-            reason=reason,
-        )
+        # Of those that are turned away, in a storm thousands, the factory says it once for many.
+        if not self._turned_away:
+            _log.info(
+                "{status} to {host}: {reason}",
+                status=status,
+                host=self._host or address_of(self.transport.getPeer()).host,
+                reason=reason,
+            )
         text = (("Content-Type", "text/plain; charset=utf-8"),)
         self._respond(status, headers + text, f"{reason}\n".encode())
 

@@ -19,6 +19,8 @@ class WebSocketOptions:
     max_header_lines: int = 64
     max_connections: int = 10_000
     max_connections_per_address: int = 200
+    new_connections_per_address: int = 20
+    max_handshakes: int = 512
     queue: QueueLimits = field(default_factory=QueueLimits)
     handshake_timeout: float = 10.0
     ping_interval: float = 25.0

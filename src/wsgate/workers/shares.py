@@ -15,9 +15,9 @@ def share(total: int, count: int, index: int) -> int:
 def settings_of_worker(asked: Settings, index: int) -> Settings:
     """What worker `index` (from 0) of `asked.gateway.workers` is told: its share of everything.
 
-    Connections and PHP workers add up to the whole. A pool's queue has one place at least, and a
-    limit for each address is rounded up, so their sums may lie above it by less than the number
-    of workers.
+    Connections and PHP workers add up to the whole. A pool's queue has one place at least, and the
+    limits for each address and for handshakes are rounded up, so their sums may lie above it by
+    less than the number of workers.
     """
     count = asked.gateway.workers
     return replace(
@@ -34,6 +34,8 @@ def _limits(limits: Limits, count: int, index: int) -> Limits:
         max_connections=share(limits.max_connections, count, index),
         # 0 means none, and stays.
         max_connections_per_address=-(-limits.max_connections_per_address // count),
+        new_connections_per_address=-(-limits.new_connections_per_address // count),
+        max_handshakes=-(-limits.max_handshakes // count),
     )
 
 
