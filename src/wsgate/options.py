@@ -95,6 +95,8 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option("check", "", "", None, "say whether the settings are good, and exit"),
             Option("workers", "", "N", Gateway),
+            Option("control", "", "ENDPOINT", Gateway),
+            Option("control-token-file", "", "FILE", Gateway),
             Option("demo", "", "", Gateway),
             Option("version", "", "", None, "show the version, and exit"),
             Option("help", "", "", None, "show this, and exit"),

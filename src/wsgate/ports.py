@@ -41,9 +41,12 @@ class StartFailed(CannotStart, Exception):
 
 
 def bind(
-    description: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+    description: str,
+    endpoint: IStreamServerEndpoint,
+    factory: IProtocolFactory,
+    option: str = "--port",
 ) -> IListeningPort:
-    """The port that `endpoint`, read from `--port description`, listens on.
+    """The port that `endpoint`, read from `option` (`--port`) `description`, listens on.
 
     Raises:
         StartFailed: it cannot be bound.
@@ -53,9 +56,9 @@ def bind(
     # Every endpoint of Twisted binds at once; a failure must not hide in a log.
     endpoint.listen(factory).addCallbacks(listening.append, failures.append)
     for failure in failures:
-        raise StartFailed(f"--port {description}: cannot listen there: {_why(failure)}")
+        raise StartFailed(f"{option} {description}: cannot listen there: {_why(failure)}")
     if not listening:
-        raise StartFailed(f"--port {description}: this kind of port is not ready at once")
+        raise StartFailed(f"{option} {description}: this kind of port is not ready at once")
     _send_without_delay(listening[0])
     return listening[0]
 

@@ -18,18 +18,21 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 
-from wsgate import cgi, demo, php, tls, workers
+from wsgate import cgi, control, demo, php, tls, workers
 from wsgate import config as settings
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
+from wsgate.figures import Samples, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
+from wsgate.measures import gateway_samples
 from wsgate.options import Options
 from wsgate.pools import make_pools
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.signals import Signals
+from wsgate.vitals import Vitals
 from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory, Page, WebSocketOptions
 
 __all__ = ["CannotStart", "GatewayService", "Options", "makeService"]
@@ -69,7 +72,7 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
             parent = workers.WorkersService(reactor, asked)
             # What a worker would find wrong stops the start, instead of every worker's.
             _gateway(reactor, asked, ())
-            return parent
+            return control.controlled(reactor, asked.gateway, parent) or parent
         creator = tls.connection_creator(
             certificate=asked.gateway.certificate,
             private_key=asked.gateway.private_key,
@@ -81,8 +84,9 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
             (port, tls.server_endpoint(reactor, port, creator, believed))
             for port in asked.gateway.port
         ]
-        return _gateway(reactor, asked, ports)
-    except (tls.TLSError, php.PHPError) as error:
+        gateway = _gateway(reactor, asked, ports)
+        return control.controlled(reactor, asked.gateway, gateway) or gateway
+    except (control.TokenError, tls.TLSError, php.PHPError) as error:
         raise CannotStart(str(error)) from None
 
 
@@ -101,7 +105,14 @@ def _gateway(
         TrustedProxies(asked.gateway.trusted_proxies),
     )
     return GatewayService(
-        reactor, factory, ports, list(pools.values()), privates, asked.gateway, announces=announces
+        reactor,
+        factory,
+        ports,
+        list(pools.values()),
+        privates,
+        asked.gateway,
+        announces=announces,
+        vitals=Vitals(reactor) if asked.gateway.control else None,
     )
 
 
@@ -197,6 +208,7 @@ class GatewayService(Service):
         asked: settings.Gateway,
         *,
         announces: bool = True,
+        vitals: Vitals | None = None,
     ) -> None:
         self.factory = factory
         self.pools = pools
@@ -209,6 +221,8 @@ class GatewayService(Service):
         self._ports = ports
         self._privates = privates
         self._announces = announces
+        self._vitals = vitals
+        self._stopping = False
         self.listening: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
@@ -237,6 +251,8 @@ class GatewayService(Service):
             raise StartFailed(str(error)) from None
         collect_rarely()
         self.ready = True
+        if self._vitals is not None:
+            self._vitals.start()
         if self._announces:
             Signals(
                 self._reactor,
@@ -248,7 +264,20 @@ class GatewayService(Service):
 
     def figures(self) -> workers.Figures:
         """Messages since the start, and connections open now."""
-        return workers.Figures(self.factory.tally(), len(self.factory.connections))
+        return workers.Figures(self.factory.tally(), len(self.factory.connections), self.samples())
+
+    def samples(self) -> Samples:
+        """The figures of `/metrics`; none where there is no control interface."""
+        if self._vitals is None:
+            return {}
+        gateway = gateway_samples(self.factory, self.pools, self._privates)
+        return gateway | self._vitals.samples()
+
+    def not_ready(self) -> str | None:
+        """Why no clients should be sent here; None if they should."""
+        if not self.ready:
+            return "shutting down" if self._stopping else "starting"
+        return php_is_away(self.samples())
 
     def stopService(self) -> Deferred[None]:
         """Stop without losing what is under way.
@@ -258,6 +287,7 @@ class GatewayService(Service):
         """
         self.ready = False
         super().stopService()
+        self._stopping = True
         return ensureDeferred(self._stop())
 
     def hurry(self) -> None:
@@ -278,6 +308,8 @@ class GatewayService(Service):
         for pool in self.pools:
             pool.stop()
         await DeferredList([_deferred(private.stopService()) for private in self._privates])
+        if self._vitals is not None:
+            self._vitals.stop()
         log.info("stopped; messages: {tally}", tally=self.factory.tally())
 
     def _give_up(self) -> None:

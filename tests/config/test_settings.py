@@ -52,6 +52,8 @@ def test_the_defaults_are_these(folder):
             "drain_timeout": 20.0,
             "close_spread": 5.0,
             "stop_timeout": 60.0,
+            "control": None,
+            "control_token_file": None,
             "demo": False,
         },
         "limits": {

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from wsgate.config.about import described
+from wsgate.config.checks import is_unix_endpoint
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
 from wsgate.config.limits import Limits
 from wsgate.config.settings import Gateway, Pool, Route, Settings
@@ -95,6 +96,21 @@ def _check_gateway(gateway: Gateway, values: Values) -> None:
             _check_file(values[name])
     if gateway.certificates:
         _check_folder(values["certificates"])
+    _check_control(gateway, values)
+
+
+def _check_control(gateway: Gateway, values: Values) -> None:
+    if gateway.control is None:
+        if gateway.control_token_file is not None:
+            written = values["control_token_file"].written
+            raise ConfigError(f"{written}: nothing asks for it; give --control ENDPOINT too")
+    elif gateway.control_token_file is not None:
+        _check_file(values["control_token_file"])
+    elif not is_unix_endpoint(gateway.control):
+        raise ConfigError(
+            f"{values['control'].written}: needs --control-token-file FILE too, unless it is a "
+            "UNIX socket, like unix:/run/wsgate/control.sock"
+        )
 
 
 def _check_tls_ports(gateway: Gateway, values: Values, *, secure: bool) -> None:

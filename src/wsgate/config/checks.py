@@ -34,6 +34,21 @@ def port(value: str) -> str:
     return value
 
 
+def control(value: str) -> str:
+    """The endpoint of the control interface: as `port`, but without the short form tls:PORT."""
+    if match := re.match(r"(?:haproxy:)?tls:([0-9]+)(:|$)", value, re.IGNORECASE):
+        raise ValueError(
+            f"needs a certificate of its own; write tls:FOLDER:port={match[1]} with a folder of "
+            "PEM files, or tcp:9100:interface=127.0.0.1, or unix:/run/wsgate/control.sock"
+        )
+    return port(value)
+
+
+def is_unix_endpoint(value: str) -> bool:
+    """Whether a server endpoint is a UNIX socket, which permissions protect."""
+    return bool(re.match(r"unix:|systemd:(.*:)?domain=UNIX(:|$)", value, re.IGNORECASE))
+
+
 @implementer(IReactorPluggableNameResolver)
 class _Dialled:
     """Stands where a reactor would, and only remembers what it should connect to."""

@@ -100,6 +100,24 @@ class Gateway:
             why="above drain_timeout, closing and the end of PHP together",
         ),
     )
+    control: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.control),
+            "where the HTTP interface for health and metrics listens: a Twisted server endpoint",
+            limit="clients of `port` never reach it",
+            why="nobody is told anything who was not meant to be",
+        ),
+    )
+    control_token_file: str | None = field(
+        default=None,
+        metadata=about(
+            Path(),
+            "file with the token that `control` asks for; needed unless it is a UNIX socket",
+            limit="another token, or none: 401",
+            why="there is no sensible guess",
+        ),
+    )
     demo: bool = field(
         default=False,
         metadata=about(

@@ -129,6 +129,16 @@ class ConnectionPool:
         """Requests that wait for a place."""
         return len(self._waiting)
 
+    @property
+    def max_in_flight(self) -> int:
+        """How many places there are."""
+        return self._max_in_flight
+
+    @property
+    def is_available(self) -> bool:
+        """Whether requests are sent: not while the application is known to be away."""
+        return self._open
+
     def __repr__(self) -> str:
         state = ", stopped" if self.stopped else ", held" if self._held else ""
         return (

@@ -70,7 +70,9 @@ class PrivatePHP(Service):
         check_extensions(extensions)
         self._reactor = reactor
         self._program = program
-        self._pool = name
+        self.pool = self._pool = name
+        self.restarts = 0
+        """How often PHP was started after the first time."""
         self._workers = workers
         self._settings = settings(ini, opcache=program.opcache)
         self._user = user
@@ -86,6 +88,11 @@ class PrivatePHP(Service):
         self._answering_since: float | None = None
         self._backoff = Backoff()
         self._stopped: Deferred[None] | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether PHP answers now, as far as is known."""
+        return self._answering_since is not None
 
     def __repr__(self) -> str:
         return f"<PrivatePHP {self._pool}: {self._program.kind} {self._program.version}>"
@@ -153,6 +160,10 @@ class PrivatePHP(Service):
         self._probe.start()
         self._timer = self._reactor.callLater(SLOW_START, self._starts_slowly)
 
+    def _restart(self) -> None:
+        self.restarts += 1
+        self._start()
+
     def _answers(self, _: None) -> None:
         self._stop_waiting()
         self._answering_since = self._reactor.seconds()
@@ -175,7 +186,7 @@ class PrivatePHP(Service):
             cause=cause,
             delay=delay,
         )
-        self._timer = self._reactor.callLater(delay, self._start)
+        self._timer = self._reactor.callLater(delay, self._restart)
         if since is not None:
             self._on_gone()
 

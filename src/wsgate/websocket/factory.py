@@ -184,6 +184,10 @@ class GatewayFactory(WebSocketServerFactory):
             for gone in waiting:
                 gone.callback(None)
 
+    def tallies(self) -> dict[str, Tally]:
+        """What became of the messages of each route, by its path."""
+        return {path: route.tally for path, route in self._routes.items()}
+
     def tally(self) -> Tally:
         """What became of the messages, over all routes."""
         total = Tally()

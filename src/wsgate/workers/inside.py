@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsgate import tls
+from wsgate.figures import Samples, merged
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.websocket import RESTARTING, Farewell
 from wsgate.workers import reports
@@ -171,7 +172,8 @@ class Reports(TwistedProtocol):
         self._parent_gone = parent_gone
         self._paused = False
         self._dropped = 0
-        self._last: reports.Figures | None = None
+        self._lost = 0
+        self._last = reports.NONE
         self._finished: Deferred[None] | None = None
         self._pipes = StandardIO(self, stdin=BRIEF, stdout=REPORTS, reactor=reactor)
         self._pipes.registerProducer(self, True)
@@ -184,16 +186,22 @@ class Reports(TwistedProtocol):
         """One event of the log."""
         if self._paused:
             self._dropped += 1
+            self._lost += 1
             return
         level = event.get("log_level", LogLevel.info).name
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
         self.send(reports.LogEvent(level, str(event.get("log_namespace", "")), text))
 
     def figures(self, figures: reports.Figures) -> None:
-        """Tell the parent, if they have changed and it reads."""
-        if figures != self._last and not self._paused:
-            self._last = figures
-            self.send(figures)
+        """Tell the parent what has changed, if it reads."""
+        if self._paused:
+            return
+        if self._lost:
+            lost: Samples = {("wsgate_log_lost_total",): self._lost}
+            figures = figures._replace(samples=merged([figures.samples, lost]))
+        for part in figures.since(self._last):
+            self.send(part)
+        self._last = figures
 
     def finish(self) -> Deferred[None]:
         """Fires when everything is written, or it takes too long."""

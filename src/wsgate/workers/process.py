@@ -125,7 +125,7 @@ class WorkerProcess(ProcessProtocol):
             self._relay("wsgate", LogLevel.error, b"a report that cannot be read: " + line)
             return
         if isinstance(report, reports.Figures):
-            self.figures = report
+            self.figures = self.figures.then(report)
         elif isinstance(report, reports.LogEvent):
             self._relay(report.namespace, LogLevel.lookupByName(report.level), report.text)
         elif not self._draining:

@@ -14,8 +14,10 @@ from twisted.logger import Logger
 
 from wsgate import tls
 from wsgate.config import Settings
+from wsgate.figures import Samples, merged, php_is_away
 from wsgate.ports import CannotStart, announce, bind
 from wsgate.signals import Signals
+from wsgate.vitals import Vitals
 from wsgate.workers.balance import make_memory
 from wsgate.workers.brief import Brief
 from wsgate.workers.certificates import creator_for, read_identities
@@ -53,6 +55,8 @@ class WorkersService(Service):
         ]
         self._listening: list[Any] = []
         self._balance = -1
+        self._stopping = False
+        self._vitals = Vitals(reactor)
         self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
 
     @property
@@ -63,6 +67,20 @@ class WorkersService(Service):
     def figures(self) -> Figures:
         """Messages of all workers since the start, ended ones too; connections open now."""
         return self.supervisor.figures()
+
+    def samples(self) -> Samples:
+        """The figures of `/metrics`: those of all workers, ended ones too, and of this process."""
+        slots = self.supervisor.slots
+        own: Samples = {("wsgate_worker_ends_total",): sum(slot.ends for slot in slots)}
+        return merged([self._vitals.samples(), self.figures().samples, own])
+
+    def not_ready(self) -> str | None:
+        """Why no clients should be sent here; None if they should."""
+        if not self.running:
+            return "starting" if not self._stopping else "shutting down"
+        if not any(slot.is_serving for slot in self.supervisor.slots):
+            return "no worker process is ready"
+        return php_is_away(self.figures().samples)
 
     def privilegedStartService(self) -> None:
         """Bind the ports.
@@ -95,6 +113,7 @@ class WorkersService(Service):
             reload=self.reload,
             limit=lambda: self._settings.gateway.stop_timeout,
         ).install()
+        self._vitals.start()
         announce(self._settings.gateway.port, self._listening)
 
     def reload(self) -> None:
@@ -105,6 +124,7 @@ class WorkersService(Service):
     def stopService(self) -> Deferred[None]:
         """Let all workers finish what they have begun; fires when they have ended."""
         super().stopService()
+        self._stopping = True
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -113,6 +133,7 @@ class WorkersService(Service):
             await port.stopListening()
         self._listening = []
         await ended
+        self._vitals.stop()
         os.close(self._balance)
         log.info("stopped; messages: {tally}", tally=self.figures().tally)
 

@@ -40,6 +40,7 @@ class Slot:
     def __init__(self, clock: IReactorTime, number: int, start_run: Callable[[Slot], Run]) -> None:
         self.number = number
         self.runs: list[Run] = []
+        self.ends = 0
         self._clock = clock
         self._start_run = start_run
         self._serving: Run | None = None
@@ -113,7 +114,8 @@ class Slot:
     def ended(self, run: Run, cause: str) -> None:
         """`run` has ended."""
         self.runs.remove(run)
-        self._ended += run.figures._replace(connections=0)
+        self._ended += run.figures.of_ended()
+        self.ends += 1
         if self._gone is not None:
             if not self.runs:
                 self._gone.callback(None)

@@ -1,0 +1,15 @@
+"""The HTTP control interface of `--control`: health and metrics.
+
+It answers from memory and never waits for PHP. Who may ask is decided before a body is read.
+
+answers.py   requests and answers as plain values, and the table of paths (pure)
+health.py    /healthz and /readyz; metrics.py: /metrics, and its table for the documents
+http.py      the same over HTTP, with the limits of this interface
+token.py     the token of --control-token-file
+service.py   the port, and what is served with it, as one service; make.py: from settings
+"""
+
+from wsgate.control.make import controlled
+from wsgate.control.token import TokenError
+
+__all__ = ["TokenError", "controlled"]

@@ -1,0 +1,111 @@
+"""The control interface's port, and what is served with it, as one service."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+
+from wsgate.control.health import health
+from wsgate.control.http import ControlFactory
+from wsgate.control.metrics import metrics
+from wsgate.figures import Samples, merged
+from wsgate.ports import bind
+
+_log = Logger(namespace="wsgate")
+
+
+class Served(Protocol):
+    """What the interface tells about: a gateway, or the parent of several."""
+
+    def privilegedStartService(self) -> None: ...
+
+    def startService(self) -> None: ...
+
+    def stopService(self) -> Deferred[None]: ...
+
+    def samples(self) -> Samples:
+        """Its figures now."""
+
+    def not_ready(self) -> str | None:
+        """Why it should get no clients; None if it should."""
+
+
+class ControlledService(Service):
+    """A service, and the control interface that tells about it from its first to its last moment.
+
+    `endpoint` is where the interface listens, as `--control description` says. A UNIX socket is
+    made after privileges are dropped, so that it belongs to the user who serves; any other port
+    is bound before. `token` is what every request must prove, or None.
+    """
+
+    name = "wsgate"
+
+    def __init__(
+        self,
+        reactor: Any,
+        served: Served,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        token: bytes | None,
+        *,
+        late: bool = False,
+    ) -> None:
+        self.served = served
+        self._description = description
+        self._endpoint = endpoint
+        self._late = late
+        self._port: Any = None
+        endpoints = [*health(served.not_ready), *metrics(reactor, self.samples)]
+        self.factory = ControlFactory(reactor, endpoints, token, self._pause)
+
+    def samples(self) -> Samples:
+        """The figures of what is served, and of the interface itself."""
+        own: Samples = {
+            ("wsgate_control_requests_total", str(status)): count
+            for status, count in self.factory.statuses.items()
+        }
+        own["wsgate_ready",] = self.served.not_ready() is None
+        return merged([self.served.samples(), own])
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports. Raises StartFailed."""
+        super().privilegedStartService()
+        self.served.privilegedStartService()
+        if not self._late:
+            self._listen()
+
+    def startService(self) -> None:
+        """Answer questions, then serve: a start that takes long can be watched."""
+        super().startService()
+        if self._port is None:
+            self._listen()
+        self.served.startService()
+        _log.info("control interface on {description}", description=self._description)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop what is served; questions are answered until that is done."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await maybeDeferred(self.served.stopService)
+        finally:
+            if self._port is not None:
+                await maybeDeferred(self._port.stopListening)
+            self.factory.close()
+
+    def _listen(self) -> None:
+        self._port = bind(self._description, self._endpoint, self.factory, option="--control")
+
+    def _pause(self, paused: bool) -> None:
+        if self._port is None or not self._port.connected:
+            return
+        if paused:
+            self._port.stopReading()
+        else:
+            self._port.startReading()

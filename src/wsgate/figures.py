@@ -1,0 +1,143 @@
+"""Every metric that exists, and how the figures of several processes become one. Pure.
+
+`CATALOGUE` is the only list there is: what `/metrics` says, what workers report to their parent and
+the table in docs/control.md are made from it. Names follow Prometheus' conventions: base units,
+`_total` for what only grows. No label is ever a client's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+Key = tuple[str, ...]
+"""A metric's name, then the values of its labels in the catalogue's order."""
+
+Samples = dict[Key, float]
+
+
+class Metric(NamedTuple):
+    """One metric. `merge` says what several processes' values become together."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+    merge: Literal["sum", "max", "min"] = "sum"
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, "counter", text, labels)
+
+
+def _gauge(
+    name: str, text: str, *labels: str, merge: Literal["sum", "max", "min"] = "sum"
+) -> Metric:
+    return Metric(name, "gauge", text, labels, merge)
+
+
+_ALL = (
+    # Messages
+    _counter(
+        "wsgate_messages_received_total",
+        "Messages that clients sent, whole; at rest the sum of wsgate_messages_total.",
+        "route",
+    ),
+    _counter(
+        "wsgate_messages_total",
+        "Messages that are done with: answered by PHP, refused with an error, or gone with "
+        "their client.",
+        "route",
+        "outcome",
+    ),
+    # Connections
+    _gauge("wsgate_connections", "Connections open now, handshakes under way included."),
+    _counter("wsgate_connections_accepted_total", "Handshakes answered with 101."),
+    _counter(
+        "wsgate_connections_refused_total", "Handshakes answered otherwise, by status.", "status"
+    ),
+    _counter("wsgate_closes_total", "Closing handshakes that wsgate began, by close code.", "code"),
+    _counter(
+        "wsgate_drops_total", "Connections ended without a closing handshake, by cause.", "cause"
+    ),
+    _counter(
+        "wsgate_limit_hits_total", "How often a limit took effect, by name of the setting.", "limit"
+    ),
+    # PHP
+    _counter("wsgate_pool_requests_total", "Requests that a pool was asked for.", "pool"),
+    _counter("wsgate_pool_responses_total", "Requests that PHP answered.", "pool"),
+    _counter("wsgate_pool_errors_total", "Requests without an answer, by kind.", "pool", "kind"),
+    _counter(
+        "wsgate_pool_surplus_total", "Answers that were followed by bytes of no answer.", "pool"
+    ),
+    _gauge("wsgate_pool_in_flight", "Requests that PHP has now.", "pool"),
+    _gauge("wsgate_pool_waiting", "Requests that wait in the pool's queue now.", "pool"),
+    _gauge("wsgate_pool_max_in_flight", "Requests that PHP may have at a time.", "pool"),
+    _gauge(
+        "wsgate_pool_available",
+        "Whether requests are sent to PHP: 0 while it is known to be away.",
+        "pool",
+        merge="max",
+    ),
+    _gauge("wsgate_php_up", "Private PHPs that answer now.", "pool"),
+    _counter("wsgate_php_restarts_total", "Starts of a private PHP after the first.", "pool"),
+    # wsgate itself
+    _gauge("wsgate_ready", "What /readyz says: 1 if ready."),
+    _gauge("wsgate_workers", "Worker processes that accept connections; 1 without --workers."),
+    _counter("wsgate_worker_ends_total", "Worker processes that ended, replaced ones included."),
+    _gauge("wsgate_uptime_seconds", "Time since the start of the service.", merge="max"),
+    _gauge(
+        "wsgate_reactor_lag_seconds",
+        "How late the latest once-a-second timer was.",
+        merge="max",
+    ),
+    _gauge(
+        "wsgate_reactor_lag_max_seconds",
+        "How late such a timer was at most, within the last 30 to 60 seconds.",
+        merge="max",
+    ),
+    _counter("wsgate_log_lost_total", "Log lines that could not be written."),
+    _counter(
+        "wsgate_log_suppressed_total", "Log lines left out because many like them were written."
+    ),
+    _counter("wsgate_control_requests_total", "Requests to this interface, by status.", "status"),
+    _gauge(
+        "wsgate_build_info",
+        "Always 1; the versions are in the labels.",
+        *("version", "twisted", "autobahn", "python", "compiled"),
+        merge="max",
+    ),
+    # The operating system's view; names as every Prometheus client has them.
+    _counter("process_cpu_seconds_total", "Processor time of wsgate's processes, without PHP."),
+    _gauge("process_resident_memory_bytes", "Resident memory of wsgate's processes, without PHP."),
+    _gauge("process_virtual_memory_bytes", "Virtual memory of wsgate's processes, without PHP."),
+    _gauge("process_open_fds", "Open file descriptors of wsgate's processes."),
+    _gauge("process_max_fds", "Descriptors that each process may open.", merge="min"),
+    _gauge("process_start_time_seconds", "When the service started, Unix time.", merge="min"),
+)
+
+CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+_MERGE: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
+
+
+def merged(parts: Iterable[Mapping[Key, float]]) -> Samples:
+    """The figures of several processes as those of one."""
+    values: dict[Key, list[float]] = {}
+    for part in parts:
+        for key, value in part.items():
+            values.setdefault(key, []).append(value)
+    return {key: _MERGE[CATALOGUE[key[0]].merge](value) for key, value in values.items()}
+
+
+def php_is_away(samples: Mapping[Key, float]) -> str | None:
+    """In words, that no pool can be asked; None if one can, or nothing is known yet."""
+    pools = {key[1]: value for key, value in samples.items() if key[0] == "wsgate_pool_available"}
+    if not pools or any(pools.values()):
+        return None
+    return f"PHP does not answer (pool {', '.join(sorted(pools))})"
+
+
+def lasting(samples: Mapping[Key, float]) -> Samples:
+    """What is left of the figures of a process that has ended: its counters."""
+    return {key: value for key, value in samples.items() if CATALOGUE[key[0]].kind == "counter"}
