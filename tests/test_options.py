@@ -471,7 +471,7 @@ def test_help_shows_every_option_and_every_setting_within_80_columns():
     for section in (Gateway, Limits, Pool, Route):
         for name in described(section):
             assert name in usage or f"--{name.replace('_', '-')}" in usage
-    for later in ("--bus", "--control", "--events"):
+    for later in ("--bus", "--events"):
         assert later not in usage
 
 

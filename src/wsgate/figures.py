@@ -1,7 +1,7 @@
 """Every metric that exists, and how the figures of several processes become one. Pure.
 
 `CATALOGUE` is the only list there is: what `/metrics` says, what workers report to their parent and
-the table in docs/control.md are made from it. Names follow Prometheus' conventions: base units,
+docs/metrics.md are made from it. Names follow Prometheus' conventions: base units,
 `_total` for what only grows. No label is ever a client's text.
 """
 
@@ -75,9 +75,29 @@ _ALL = (
     _gauge("wsgate_pool_max_in_flight", "Requests that PHP may have at a time.", "pool"),
     _gauge(
         "wsgate_pool_available",
-        "Whether requests are sent to PHP: 0 while it is known to be away.",
+        "1 while requests are sent to PHP, 0 while it is known to be away.",
         "pool",
         merge="max",
+    ),
+    _gauge("wsgate_backend_connections", "Connections to a backend, open now.", "pool", "backend"),
+    _counter("wsgate_backend_responses_total", "Answers of a backend.", "pool", "backend"),
+    _counter(
+        "wsgate_backend_failures_total",
+        "Requests that were sent to a backend and lost.",
+        "pool",
+        "backend",
+    ),
+    _gauge(
+        "wsgate_backend_breaker_open",
+        "Circuit breakers that keep requests from a backend: 1, or one for each worker.",
+        "pool",
+        "backend",
+    ),
+    _counter(
+        "wsgate_backend_breaker_opened_total",
+        "How often a circuit breaker has opened.",
+        "pool",
+        "backend",
     ),
     _gauge("wsgate_php_up", "Private PHPs that answer now.", "pool"),
     _counter("wsgate_php_restarts_total", "Starts of a private PHP after the first.", "pool"),

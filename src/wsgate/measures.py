@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from wsgate import php
 from wsgate.fastcgi import ConnectionPool
@@ -21,6 +21,8 @@ def gateway_samples(
     for path, tally in factory.tallies().items():
         found += _messages(path, tally)
     found.append((("wsgate_connections",), len(factory.connections)))
+    found.append((("wsgate_connections_accepted_total",), factory.counts.accepted))
+    found += _counts(factory)
     found.append((("wsgate_workers",), 1))
     for pool in pools:
         found += _pool(pool)
@@ -28,6 +30,19 @@ def gateway_samples(
         found.append((("wsgate_php_up", private.pool), private.is_answering))
         found.append((("wsgate_php_restarts_total", private.pool), private.restarts))
     return dict(found)
+
+
+def _counts(factory: GatewayFactory) -> Iterator[Sample]:
+    counts = factory.counts
+    counters: dict[str, Mapping[str, int] | Mapping[int, int]] = {
+        "wsgate_connections_refused_total": counts.refused,
+        "wsgate_closes_total": counts.closes,
+        "wsgate_drops_total": counts.drops,
+        "wsgate_limit_hits_total": counts.limits,
+    }
+    for name, counter in counters.items():
+        for label, count in counter.items():
+            yield (name, str(label)), count
 
 
 def _messages(path: str, tally: Tally) -> Iterator[Sample]:
@@ -47,3 +62,10 @@ def _pool(pool: ConnectionPool) -> Iterator[Sample]:
     yield ("wsgate_pool_waiting", name), pool.waiting
     yield ("wsgate_pool_max_in_flight", name), pool.max_in_flight
     yield ("wsgate_pool_available", name), pool.is_available
+    for backend in pool.backends:
+        key = (name, backend.name)
+        yield ("wsgate_backend_connections", *key), backend.connections
+        yield ("wsgate_backend_responses_total", *key), backend.responses
+        yield ("wsgate_backend_failures_total", *key), backend.breaker.failures
+        yield ("wsgate_backend_breaker_open", *key), backend.breaker.is_open
+        yield ("wsgate_backend_breaker_opened_total", *key), backend.breaker.opened

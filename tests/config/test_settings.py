@@ -228,8 +228,9 @@ LINES = [
     ({"zzz": 1}, "zzz: unknown section; known: gateway, limits, pools, route"),
     (
         {"gateway": {"bus": 2}},
-        "gateway.bus: unknown setting; known: certificate, certificates, close_spread, demo, "
-        "drain_timeout, port, private_key, self_signed, stop_timeout, trusted_proxies, workers",
+        "gateway.bus: unknown setting; known: certificate, certificates, close_spread, control, "
+        "control_token_file, demo, drain_timeout, port, private_key, self_signed, stop_timeout, "
+        "trusted_proxies, workers",
     ),
     (
         {"gateway": {"workers": 0}},

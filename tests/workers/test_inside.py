@@ -94,7 +94,7 @@ def test_while_the_parent_does_not_read_log_lines_are_dropped_and_counted(to_par
     (event,) = seen
     assert (event["log_level"], event["count"]) == (LogLevel.warn, 3)
     to_parent.figures(figures)
-    assert to_parent._pipes.lines == [figures]
+    assert to_parent._pipes.lines == [figures._replace(samples={("wsgate_log_lost_total",): 3})]
 
 
 def test_the_end_waits_for_the_last_reports_but_not_for_ever(to_parent, clock, gone):

@@ -3,7 +3,7 @@
 It answers from memory and never waits for PHP. Who may ask is decided before a body is read.
 
 answers.py   requests and answers as plain values, and the table of paths (pure)
-health.py    /healthz and /readyz; metrics.py: /metrics, and its table for the documents
+health.py    /healthz and /readyz; metrics.py: /metrics; page.py: the metrics for people
 http.py      the same over HTTP, with the limits of this interface
 token.py     the token of --control-token-file
 service.py   the port, and what is served with it, as one service; make.py: from settings

@@ -1,7 +1,4 @@
-"""`/metrics`: figures in Prometheus' text format, or in OpenMetrics where that is asked for.
-
-`python -m wsgate.control.metrics` prints the table of docs/control.md.
-"""
+"""`/metrics`: figures in Prometheus' text format, or in OpenMetrics where that is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
@@ -21,6 +18,7 @@ from wsgate.figures import CATALOGUE, Key, Metric, Samples
 KEPT = 1.0
 """Seconds that a rendered page serves further scrapes."""
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
 
 
@@ -51,8 +49,8 @@ def render(samples: Mapping[Key, float], *, as_openmetrics: bool = False) -> byt
     """The figures as a page."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(samples))
-    page: bytes = (openmetrics.generate_latest if as_openmetrics else generate_latest)(registry)
-    return page
+    text: bytes = (openmetrics.generate_latest if as_openmetrics else generate_latest)(registry)
+    return text
 
 
 def metrics(clock: IReactorTime, samples: Callable[[], Samples]) -> list[Endpoint]:
@@ -66,8 +64,9 @@ def metrics(clock: IReactorTime, samples: Callable[[], Samples]) -> list[Endpoin
         if not page or now - made >= KEPT:
             page = render(samples(), as_openmetrics=as_openmetrics)
             pages[as_openmetrics] = (now, page)
-        kind = openmetrics.CONTENT_TYPE_LATEST if as_openmetrics else CONTENT_TYPE_PLAIN_0_0_4
-        return Answer(200, page, kind)
+        return Answer(
+            200, page, f"{OPENMETRICS}; version=1.0.0; charset=utf-8" if as_openmetrics else TEXT
+        )
 
     return [Endpoint(("metrics",), {"GET": get})]
 
@@ -79,16 +78,3 @@ def wants_openmetrics(accept: str) -> bool:
         if kind == OPENMETRICS:
             return not any(part in ("q=0", "q=0.0", "q=0.00", "q=0.000") for part in parameters)
     return False
-
-
-def table() -> str:
-    """All metrics, as Markdown."""
-    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for metric in CATALOGUE.values():
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
-    return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(table(), end="")

@@ -136,8 +136,8 @@ class ConnectionPool:
 
     @property
     def is_available(self) -> bool:
-        """Whether requests are sent: not while the application is known to be away."""
-        return self._open
+        """Whether a request that comes now would be sent, or wait for one that was."""
+        return not (self._held or self.stopped or self.backends.cut_off)
 
     def __repr__(self) -> str:
         state = ", stopped" if self.stopped else ", held" if self._held else ""
