@@ -74,9 +74,9 @@ class ControlledService(Service):
     def privilegedStartService(self) -> None:
         """Bind the ports. Raises StartFailed."""
         super().privilegedStartService()
-        self.served.privilegedStartService()
         if not self._late:
             self._listen()
+        self.served.privilegedStartService()
 
     def startService(self) -> None:
         """Answer questions, then serve: a start that takes long can be watched."""
