@@ -20,7 +20,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 # An option whose value is a file or a folder that has to be there.
 CONFIGS = ("-c", "--config")
-FILES = ("-s", "--script", "--certificate", "--private-key", *CONFIGS)
+FILES = ("-s", "--script", "--certificate", "--private-key", "--control-token-file", *CONFIGS)
 FOLDERS = ("--certificates",)
 
 
