@@ -127,13 +127,18 @@ Settings = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def scripted_stage(path: str | None = None, **asked: Any) -> Iterator[Stage]:
-    """A stage whose backend is a `ScriptedFastCGI`, on TCP or at the UNIX socket `path`."""
+def scripted_stage(
+    path: str | None = None, backends: tuple[str, ...] = (), **asked: Any
+) -> Iterator[Stage]:
+    """A stage whose backend is a `ScriptedFastCGI`, on TCP or at the UNIX socket `path`.
+
+    `backends` are the endpoints that wsgate is given, where they are not the peer's own.
+    """
     with contextlib.ExitStack() as stack:
         peer = ScriptedFastCGI(path)
         stack.callback(peer.stop)
-        script = str(Path(__file__))
-        running, bystanders = stack.enter_context(_wsgate(peer.endpoint, script, **asked))
+        endpoints = list(backends) or [peer.endpoint]
+        running, bystanders = stack.enter_context(_wsgate(endpoints, __file__, **asked))
         stage = Stage(running, bystanders, peer=peer)
         if asked.get("pool", {}).get("keep_connections"):
             stage.kept = 8
@@ -164,7 +169,7 @@ def php_stage(
             running_fpm.status_socket = status["pm.status_listen"]
             routes = {f"/{name}": running_fpm.script_path(name) for name in texts}
             with _wsgate(
-                running_fpm.endpoint,
+                [running_fpm.endpoint],
                 running_fpm.script_path("main.php"),
                 pool={"max_in_flight": workers, **(pool or {})},
                 routes=routes,
@@ -187,7 +192,7 @@ echo file_get_contents('php://input');
 
 @contextlib.contextmanager
 def _wsgate(
-    endpoint: str | list[str],
+    endpoints: list[str],
     script: str,
     *,
     pool: Settings | None = None,
@@ -202,11 +207,10 @@ def _wsgate(
     folder = Path(tempfile.mkdtemp(prefix="wsgate-stage-"))
     folder.chmod(0o755)
     bystanders = Bystanders(folder / "bystanders.sock")
-    backends = [endpoint] if isinstance(endpoint, str) else endpoint
     lines = [
         *_table("gateway", gateway_settings or {}),
         *_table("limits", {**_NO_RATE_LIMITS, **(limits or {})}),
-        *_table("pools.default", {"fastcgi": backends, **(pool or {})}),
+        *_table("pools.default", {"fastcgi": endpoints, **(pool or {})}),
         *_table("pools.bystanders", {"fastcgi": bystanders.endpoint}),
         *_table("[route]", {"path": "/bystander", "script": script, "pool": "bystanders"}),
         *_table("[route]", {"path": "/", "script": script}),
