@@ -13,6 +13,7 @@ import pytest
 from tests.faults.load import load
 from tests.faults.scripted_fastcgi import Hold, ScriptedFastCGI, Wait, answer
 from tests.faults.stage import LATE, NOISE, stop, until
+from tests.faults.status import fpm_processes
 from tests.faults.tcp_proxy import syn_hole, tcp_proxy
 from tests.faults.test_a_answers import cpu
 
@@ -247,8 +248,7 @@ def test_kept_connections_that_php_fpm_kills_while_idle_cost_nothing(stages, out
             assert client.receive_message() == b"before %d" % number
             before = set(s.fpm.worker_pids())
             until(lambda pids=before: set(s.fpm.worker_pids()) - pids, 5, "a worker is killed")
-            # Its end has reached wsgate when the connection is closed on both sides.
-            until(s.workers_idle)
+            until(lambda: fpm_processes(s.fpm).active == 0)
             client.send_message(b"after %d" % number)
             assert client.receive_message() == b"after %d" % number
     outcome("2 idle connections killed: 0 errors")
