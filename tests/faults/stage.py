@@ -14,6 +14,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.bystanders import Bystanders
 from tests.faults.scripted_fastcgi import ScriptedFastCGI
 from tests.faults.status import fpm_processes
@@ -28,11 +30,7 @@ NOISE = 0.5
 """Seconds that a busy machine may add to anything."""
 
 # The cases connect as often as they like, from one address; D8 is about these limits.
-_NO_RATE_LIMITS = {
-    name: 0
-    for name in ("new_connections_per_address", "max_connections_per_address")
-    if name in {field.name for field in fields(Limits)}
-}
+_NO_RATE_LIMITS = {"new_connections_per_address": 0, "max_connections_per_address": 0}
 
 
 class Stage:
@@ -233,6 +231,12 @@ def _wsgate(
 def _table(name: str, values: Settings) -> list[str]:
     # JSON's strings, numbers, booleans and lists are TOML's.
     return [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+
+
+def needs_limit(name: str) -> pytest.MarkDecorator:
+    """Skip the case where wsgate has no such setting."""
+    there = name in {field.name for field in fields(Limits)}
+    return pytest.mark.skipif(not there, reason=f"there is no setting limits.{name}")
 
 
 _TALLY = re.compile(r"stopped; messages: Tally\((.*)\)")
