@@ -19,7 +19,7 @@ import pytest
 from tests.faults.bystanders import Bystanders
 from tests.faults.scripted_fastcgi import ScriptedFastCGI
 from tests.faults.status import fpm_processes
-from tests.integration.gateway_process import Gateway, eventually, gateway
+from tests.integration.gateway_process import Gateway, eventually, free_port, gateway
 from tests.integration.php_fpm import PHPFPM, php_fpm
 from tests.integration.raw_client import RawClient
 from wsgate.config.limits import Limits
@@ -65,6 +65,11 @@ class Stage:
     def port(self) -> int:
         """Where clients connect."""
         return self.wsgate.port
+
+    @property
+    def also(self) -> dict[str, int]:
+        """The numbers of further ports, by their kind."""
+        return self.wsgate.also
 
     def client(self, path: str = "/", **options: Any) -> RawClient:
         """A raw client."""
@@ -188,6 +193,13 @@ echo file_get_contents('php://input');
 """
 
 
+_PORTS = {
+    "tls": "tls:{}:interface=127.0.0.1",
+    "haproxy": "haproxy:tcp:{}:interface=127.0.0.1",
+}
+"""Further ports that a stage may have: what `also` names."""
+
+
 @contextlib.contextmanager
 def _wsgate(
     endpoints: list[str],
@@ -197,7 +209,7 @@ def _wsgate(
     limits: Settings | None = None,
     gateway_settings: Settings | None = None,
     routes: Mapping[str, str] | None = None,
-    port: str = "tcp:{port}:interface=127.0.0.1",
+    also: tuple[str, ...] = (),
     command: list[str] | None = None,
     env: Mapping[str, str] | None = None,
     options: tuple[str, ...] = (),
@@ -219,9 +231,12 @@ def _wsgate(
     config = folder / "wsgate.toml"
     config.write_text("\n".join(lines) + "\n")
     try:
+        numbers = {kind: free_port() for kind in also}
+        more = (f"--port={_PORTS[kind].format(number)}" for kind, number in numbers.items())
         with gateway(
-            f"--config={config}", *options, script=None, port=port, command=command, env=env
+            f"--config={config}", *more, *options, script=None, command=command, env=env
         ) as running:
+            running.also = numbers
             yield running, bystanders
     finally:
         bystanders.end()
