@@ -42,6 +42,7 @@ def begin(stack: contextlib.ExitStack, make: Callable[..., Any], **asked: Any) -
     stack.callback(check_end, stage)
     stage.bystanders.connect(stage.port)
     stage.resident = rss(stage.wsgate.pid)
+    stage.descriptors = stage.open_files()
     return stage
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
@@ -34,7 +33,6 @@ class Watch:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.memory = MEMORY
-        self.descriptors = _descriptors(stage.wsgate.pid)
         self.bystanders: Report | None = None
         self.grown = 0
         self._log_size = len(stage.wsgate.log())
@@ -71,8 +69,8 @@ class Watch:
         stage = self.stage
         pid = stage.wsgate.pid
         until(
-            lambda: _descriptors(pid) <= self.descriptors + stage.kept,
-            what=f"I5: descriptors back to {self.descriptors}, now {_descriptors(pid)}",
+            lambda: stage.open_files() <= stage.descriptors + stage.kept,
+            what=f"I5: descriptors back to {stage.descriptors}, now {stage.open_files()}",
         )
         if stage.peer is not None:
             until(lambda: stage.peer.open <= stage.kept, what="I5: backend connections closed")
@@ -103,10 +101,6 @@ def check_end(stage: Stage) -> None:
     """Stop a stage that no case has stopped, and check its closing tally (I1)."""
     if stage.wsgate.process.poll() is None:
         stop(stage.wsgate)
-
-
-def _descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def _peak(pid: int) -> int:

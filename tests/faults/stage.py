@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -54,6 +55,8 @@ class Stage:
         """Message ids of all errors that `error` has read."""
         self.resident = 0
         """Resident memory in bytes, when the stage was new."""
+        self.descriptors = 0
+        """Open files then."""
         self.disconnects = 0
         """Bystanders that a case disconnects on purpose."""
         self.kept = 0
@@ -106,6 +109,10 @@ class Stage:
         """The lines of log that hold this text or the id of this message."""
         exactly = re.compile(re.escape(message_id) + r"(?!\d)")
         return [line for line in self.wsgate.log().splitlines() if exactly.search(line)]
+
+    def open_files(self) -> int:
+        """Descriptors of wsgate now."""
+        return len(os.listdir(f"/proc/{self.wsgate.pid}/fd"))
 
     def workers_idle(self) -> bool:
         """Whether no worker of php-fpm has a request, or a connection that may not be kept."""

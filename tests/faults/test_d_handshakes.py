@@ -75,10 +75,6 @@ def status_of(port, data, source=None):
     return int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
-def descriptors(s):
-    return len(os.listdir(f"/proc/{s.wsgate.pid}/fd"))
-
-
 def client_context(**options):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -105,7 +101,6 @@ def slowloris(s, port, data, number):
 
     Gives the seconds until all are gone, and the slowest of 20 good connections meanwhile.
     """
-    before = descriptors(s)
     slow = []
     good = []
     began = time.monotonic()
@@ -116,7 +111,7 @@ def slowloris(s, port, data, number):
             slow.append(one)
         connected = time.monotonic()
         at = 0
-        while descriptors(s) > before:
+        while s.open_files() > s.descriptors:
             assert time.monotonic() < connected + HANDSHAKE + LATE + NOISE, "still there"
             for one in slow:
                 with contextlib.suppress(OSError):
@@ -463,7 +458,6 @@ def test_a_client_cannot_renegotiate(stages, outcome):
 def half_handshakes(stages, outcome, number):
     s = stages.scripted(**QUICK, also=("tls",), options=("--self-signed",))
     stages.watch(s).memory = 64 * MIB
-    before = descriptors(s)
     hello = client_hello()
     began = time.monotonic()
     used = cpu(s.wsgate.pid)
@@ -477,7 +471,7 @@ def half_handshakes(stages, outcome, number):
     with RawClient(s.also["tls"], tls=client_context()) as client:
         client.send_message(b"good")
         assert client.receive_message() == b"good"
-    until(lambda: descriptors(s) <= before, HANDSHAKE + LATE, "all halves are gone")
+    until(lambda: s.open_files() <= s.descriptors, HANDSHAKE + LATE, "all halves are gone")
     seconds = time.monotonic() - began
     used = cpu(s.wsgate.pid) - used
     for half in halves:
