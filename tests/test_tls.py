@@ -31,12 +31,17 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
 from wsgate.proxies.port import ProxiedFactory
-from wsgate.tls import TLSError, connection_creator, server_endpoint
-from wsgate.tls.certificates import Identity
-from wsgate.tls.handshakes import _context
+from wsgate.tls import CertificateFiles, Identity, TLSError, read_certificates, server_endpoint
+from wsgate.tls.handshakes import make_context as _context
 
 DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.UTC)
+
+
+def connection_creator(*, self_signed=False, **files):
+    """What a start would show clients, as it is inside."""
+    certificates = read_certificates(CertificateFiles(**files), self_signed=self_signed)
+    return certificates and certificates._connections
 
 
 # Certificates made here

@@ -7,7 +7,7 @@ PHP-FPM finds what it expects. A client can fill only `HTTP_*`, `QUERY_STRING` a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -41,6 +41,8 @@ class Client(NamedTuple):
     remote: Address
     server: Address
     secure: bool
+    certificate: Sequence[tuple[bytes, bytes]] = ()
+    """The variables of its TLS certificate, where it was asked for one."""
 
 
 def script_params(script: Script) -> Pairs:
@@ -75,6 +77,7 @@ def connection_params(head: RequestHead, client: Client) -> Pairs:
         (b"SERVER_ADDR", client.server.host.encode()),
         (b"SERVER_PORT", client.server.port.encode()),
         (b"SERVER_NAME", server_name(head)),
+        *client.certificate,
         *header_params(head.headers),
     ]
 

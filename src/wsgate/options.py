@@ -79,6 +79,7 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("private-key", "", "FILE", Gateway),
             Option("certificates", "", "DIR", Gateway),
             Option("self-signed", "", "", Gateway),
+            Option("client-ca", "", "FILE", Gateway),
         ),
     ),
     (

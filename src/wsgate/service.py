@@ -69,29 +69,40 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
     try:
         if asked.gateway.workers > 1:
             asked = replace(asked, routes=(*asked.routes, *_demo_routes(asked)))
-            parent = workers.WorkersService(reactor, asked)
+            parent = workers.WorkersService(reactor, asked, _certificates(asked.gateway))
             # What a worker would find wrong stops the start, instead of every worker's.
             _gateway(reactor, asked, ())
             return control.controlled(reactor, asked.gateway, parent) or parent
-        creator = tls.connection_creator(
-            certificate=asked.gateway.certificate,
-            private_key=asked.gateway.private_key,
-            certificates=asked.gateway.certificates,
-            self_signed=asked.gateway.self_signed,
-        )
+        certificates = _certificates(asked.gateway)
         believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
         ports = [
-            (port, tls.server_endpoint(reactor, port, creator, believed))
+            (port, tls.server_endpoint(reactor, port, certificates, believed))
             for port in asked.gateway.port
         ]
-        gateway = _gateway(reactor, asked, ports)
+        gateway = _gateway(reactor, asked, ports, certificates)
         return control.controlled(reactor, asked.gateway, gateway) or gateway
     except (control.TokenError, tls.TLSError, php.PHPError) as error:
         raise CannotStart(str(error)) from None
 
 
+def _certificates(gateway: settings.Gateway) -> tls.Certificates | None:
+    files = tls.CertificateFiles(
+        certificate=gateway.certificate,
+        private_key=gateway.private_key,
+        certificates=gateway.certificates,
+        client_ca=gateway.client_ca,
+        client_required=gateway.client_certificate == "require",
+    )
+    return tls.read_certificates(files, self_signed=gateway.self_signed)
+
+
 def _gateway(
-    reactor: Any, asked: settings.Settings, ports: Ports, *, announces: bool = True
+    reactor: Any,
+    asked: settings.Settings,
+    ports: Ports,
+    certificates: tls.Certificates | None = None,
+    *,
+    announces: bool = True,
 ) -> GatewayService:
     _check_scripts(asked)
     routes = [*asked.routes, *_demo_routes(asked)]
@@ -103,6 +114,7 @@ def _gateway(
         _options(asked.limits),
         pages,
         TrustedProxies(asked.gateway.trusted_proxies),
+        tls.client_params,
     )
     return GatewayService(
         reactor,
@@ -111,6 +123,7 @@ def _gateway(
         list(pools.values()),
         privates,
         asked.gateway,
+        certificates=certificates,
         announces=announces,
         vitals=Vitals(reactor) if asked.gateway.control else None,
     )
@@ -207,9 +220,12 @@ class GatewayService(Service):
         privates: Sequence[php.PrivatePHP],
         asked: settings.Gateway,
         *,
+        certificates: tls.Certificates | None = None,
         announces: bool = True,
         vitals: Vitals | None = None,
     ) -> None:
+        self.certificates = certificates
+        """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
         self.factory = factory
         self.pools = pools
         self.ready = False
@@ -223,6 +239,7 @@ class GatewayService(Service):
         self._announces = announces
         self._vitals = vitals
         self._stopping = False
+        self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
@@ -249,6 +266,7 @@ class GatewayService(Service):
                 private.startService()
         except (php.PHPError, OSError) as error:
             raise StartFailed(str(error)) from None
+        self._watch_certificates()
         collect_rarely()
         self.ready = True
         if self._vitals is not None:
@@ -261,6 +279,12 @@ class GatewayService(Service):
                 limit=lambda: self._asked.stop_timeout,
             ).install()
             announce([description for description, _ in self._ports], self.listening)
+
+    def _watch_certificates(self) -> None:
+        if self.certificates is not None:
+            interval = self._asked.certificate_check_interval
+            self._watch = tls.CertificateWatch(self._reactor, self.certificates, interval)
+            self._watch.startService()
 
     def figures(self) -> workers.Figures:
         """Messages since the start, and connections open now."""
@@ -288,6 +312,8 @@ class GatewayService(Service):
         self.ready = False
         super().stopService()
         self._stopping = True
+        if self._watch is not None:
+            self._watch.stopService()
         return ensureDeferred(self._stop())
 
     def hurry(self) -> None:
@@ -296,6 +322,8 @@ class GatewayService(Service):
 
     def reload(self) -> None:
         """Take renewed files."""
+        if self.certificates is not None:
+            self.certificates.reload()
 
     async def _stop(self) -> None:
         await DeferredList([_deferred(port.stopListening()) for port in self.listening])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from wsgate.config import Gateway, Limits, Pool, Route, Settings
 from wsgate.gateway import Tally
+from wsgate.tls import Credentials
 from wsgate.tls.certificates import make_self_signed
 from wsgate.workers import reports
 from wsgate.workers.brief import Brief
@@ -28,7 +29,7 @@ def told(**changes):
     whole = {
         "number": 2,
         "settings": SETTINGS,
-        "identities": (),
+        "credentials": None,
         "reactor": "twisted.internet.epollreactor",
         "folder": "/srv",
     }
@@ -46,7 +47,11 @@ def test_certificates_arrive_with_their_chain_and_key():
     sent = make_self_signed()
     authority = make_self_signed()._replace(source="--certificates d: a.pem")
     sent = sent._replace(chain=[authority.certificate])
-    (got,) = Brief.from_line(told(identities=(sent,)).to_line()).identities
+    credentials = Credentials((sent,), (authority.certificate,), required=False)
+    brief = Brief.from_line(told(credentials=credentials).to_line())
+    assert brief.credentials.authorities == (authority.certificate,)
+    assert not brief.credentials.required
+    (got,) = brief.credentials.identities
     assert got.certificate == sent.certificate
     assert list(got.chain) == [authority.certificate]
     assert got.source == "--self-signed"

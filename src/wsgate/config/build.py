@@ -90,8 +90,10 @@ def _check_gateway(gateway: Gateway, values: Values) -> None:
     if gateway.self_signed and own:
         name = "certificate" if gateway.certificate else "certificates"
         raise ConfigError(f"{values[name].written}: leave it out, or leave out --self-signed")
+    if "client_certificate" in values and not gateway.client_ca:
+        raise ConfigError(f"{values['client_certificate'].written}: needs --client-ca FILE too")
     _check_tls_ports(gateway, values, secure=bool(own) or gateway.self_signed)
-    for name in ("certificate", "private_key"):
+    for name in ("certificate", "private_key", "client_ca"):
         if name in values:
             _check_file(values[name])
     if gateway.certificates:
@@ -120,8 +122,9 @@ def _check_tls_ports(gateway: Gateway, values: Values, *, secure: bool) -> None:
         which = f"{escaped(short[0])} " if len(gateway.port) > 1 else ""
         raise ConfigError(f"{written}: {which}needs a certificate; give {_CERTIFICATES}")
     # Whoever gives a certificate must not find out later that nothing was encrypted.
-    if secure and not short:
-        name = next(n for n in ("certificate", "certificates", "self_signed") if n in values)
+    if (secure or gateway.client_ca) and not short:
+        names = ("certificate", "certificates", "self_signed", "client_ca")
+        name = next(name for name in names if name in values)
         raise ConfigError(f"{values[name].written}: no port uses it; give --port tls:443 too")
 
 

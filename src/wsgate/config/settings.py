@@ -54,6 +54,33 @@ class Gateway:
             why="browsers warn about it: never by accident",
         ),
     )
+    client_ca: str | None = field(
+        default=None,
+        metadata=about(
+            Path(),
+            "PEM file of the authorities that sign clients' certificates, for tls:PORT",
+            limit="a client without a good certificate: the TLS handshake fails",
+            why="clients are not asked for one",
+        ),
+    )
+    client_certificate: Literal["require", "optional"] = field(
+        default="require",
+        metadata=about(
+            Choice(("require", "optional")),
+            "with client_ca: whether a client must show a certificate, or may",
+            limit="a bad one is refused either way",
+            why="whoever names authorities wants no others in",
+        ),
+    )
+    certificate_check_interval: float = field(
+        default=5.0,
+        metadata=about(
+            Time(0.1, 86400, zero=True),
+            "between looks at whether the files of certificates have changed",
+            limit="0: only SIGHUP reads them again",
+            why="nothing but the files' times is looked at; a renewal is in use within two looks",
+        ),
+    )
     trusted_proxies: tuple[str, ...] = field(
         default=(),
         metadata=about(

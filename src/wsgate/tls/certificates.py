@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,49 @@ class Identity(NamedTuple):
     source: str  # the option and the file, as an error names them
 
 
-def from_file(certificate: str, private_key: str | None) -> Identity:
+class CertificateFiles(NamedTuple):
+    """Which files the certificates of `tls:PORT` are in.
+
+    `certificate` is a PEM file, the chain in any order; the key is in `private_key`, or in the same
+    file. `certificates` is a folder: each `*.pem` and `*.crt` in it and in its sub-folders (one
+    level, as certbot's `live/NAME/`) with the key in the same file or beside it (`NAME.key`,
+    `NAME-key.pem`, `privkey.pem`). `client_ca` is a PEM file of authorities whose certificates
+    clients show: they must if `client_required`, else they may.
+    """
+
+    certificate: str | None = None
+    private_key: str | None = None
+    certificates: str | None = None
+    client_ca: str | None = None
+    client_required: bool = True
+
+
+class Source(NamedTuple):
+    """Where one identity comes from: its name in errors, and how to read it.
+
+    `read` gives None for PEM that is no certificate of a server, and raises TLSError.
+    """
+
+    name: str
+    read: Callable[[], Identity | None]
+
+
+def sources(files: CertificateFiles) -> list[Source]:
+    """Where to find each identity, in the order of precedence. Raises TLSError."""
+    found = []
+    if files.certificate is not None:
+        certificate, key = files.certificate, files.private_key
+        found.append(Source(f"--certificate {certificate}", lambda: _from_file(certificate, key)))
+    if files.certificates is not None:
+        folder = Path(files.certificates)
+        found += [
+            Source(_name(folder, file), partial(_from_folder_file, folder, file))
+            for file in _files_of(folder)
+        ]
+    return found
+
+
+def _from_file(certificate: str, private_key: str | None) -> Identity:
     source = f"--certificate {certificate}"
     data = _read(source, Path(certificate))
     if private_key is None:
@@ -42,22 +85,28 @@ def from_file(certificate: str, private_key: str | None) -> Identity:
     return _identity(source, data, key_source, _read(key_source, Path(private_key)))
 
 
-def from_folder(folder: Path) -> list[Identity]:
+def _files_of(folder: Path) -> list[Path]:
     try:
         folders = [folder, *(f for f in folder.iterdir() if f.is_dir() and f.name[0] != ".")]
-        files = sorted(file for f in folders for file in _certificate_files(f))
+        return sorted(file for f in folders for file in _certificate_files(f))
     except OSError as error:
         raise TLSError(
             f"--certificates {folder}: {error.filename}: {error.strerror}; give a folder of PEM "
             "files that wsgate's user may read"
         ) from None
-    identities = [identity for file in files if (identity := _from_folder_file(folder, file))]
-    if not identities:
-        raise TLSError(
-            f"--certificates {folder}: no certificate with its key in it; put NAME.pem (chain and "
-            "key) there, or NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"
-        )
-    return identities
+
+
+def no_certificate(files: CertificateFiles) -> TLSError:
+    """The error of a folder without any certificate."""
+    return TLSError(
+        f"--certificates {files.certificates}: no certificate with its key in it; put NAME.pem "
+        "(chain and key) there, or NAME.crt and NAME.key, or NAME/fullchain.pem and "
+        "NAME/privkey.pem"
+    )
+
+
+def _name(folder: Path, file: Path) -> str:
+    return f"--certificates {folder}: {file.relative_to(folder)}"
 
 
 def _certificate_files(folder: Path) -> list[Path]:
@@ -70,7 +119,7 @@ def _certificate_files(folder: Path) -> list[Path]:
 
 def _from_folder_file(folder: Path, file: Path) -> Identity | None:
     """The identity that `file` begins; None for PEM that is no certificate, or an authority's."""
-    source = f"--certificates {folder}: {file.relative_to(folder)}"
+    source = _name(folder, file)
     data = key_data = _read(source, file)
     if b"-----BEGIN " in data and b"CERTIFICATE-----" not in data:
         return None
@@ -90,10 +139,17 @@ def _from_folder_file(folder: Path, file: Path) -> Identity | None:
 
 def _is_authority(data: bytes) -> bool:
     try:
-        first = x509.load_pem_x509_certificates(data)[0]
-        return first.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound):
+        return _says_authority(x509.load_pem_x509_certificates(data)[0])
+    except ValueError:
         return False
+
+
+def _says_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        # Version 1 cannot say it; old roots are like that.
+        return certificate.version is x509.Version.v1
 
 
 def _read(source: str, file: Path) -> bytes:
@@ -123,7 +179,6 @@ def _identity(source: str, data: bytes, key_source: str, key_data: bytes) -> Ide
             f"{key_source}: the private key does not match the certificate; give the key that this "
             "certificate was requested with"
         )
-    _warn_unless_valid(source, own[0])
     return Identity(own[0], [c for c in certificates if c != own[0]], key, source)
 
 
@@ -145,20 +200,35 @@ def _private_key(source: str, data: bytes) -> PrivateKeyTypes:
         ) from None
 
 
-def _warn_unless_valid(source: str, certificate: x509.Certificate) -> None:
+def out_of_time(identity: Identity) -> str | None:
+    """Why clients will refuse it today, or None."""
     now = datetime.now(UTC)
+    certificate = identity.certificate
     if now > certificate.not_valid_after_utc:
-        log.warn(
-            "{source}: expired on {day}; clients will refuse it, renew it and restart",
-            source=source,
-            day=certificate.not_valid_after_utc.date(),
-        )
-    elif now < certificate.not_valid_before_utc:
-        log.warn(
-            "{source}: not valid before {day}; clients will refuse it until then",
-            source=source,
-            day=certificate.not_valid_before_utc.date(),
-        )
+        return f"expired on {certificate.not_valid_after_utc.date()}"
+    if now < certificate.not_valid_before_utc:
+        return f"not valid before {certificate.not_valid_before_utc.date()}"
+    return None
+
+
+def read_authorities(file: str) -> tuple[x509.Certificate, ...]:
+    """The authorities in the PEM file of `--client-ca`. Raises TLSError."""
+    source = f"--client-ca {file}"
+    try:
+        found = x509.load_pem_x509_certificates(_read(source, Path(file)))
+        if all(_says_authority(certificate) for certificate in found):
+            return tuple(found)
+    except ValueError as error:
+        if isinstance(error, TLSError):
+            raise
+        raise TLSError(
+            f"{source}: holds no PEM certificate that can be used; give the certificates of the "
+            "authorities that sign those of your clients"
+        ) from None
+    raise TLSError(
+        f"{source}: holds a certificate that is no authority's; give those that sign the "
+        "certificates of your clients"
+    )
 
 
 def make_self_signed() -> Identity:

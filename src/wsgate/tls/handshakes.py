@@ -7,66 +7,50 @@ the process would undo TLS 1.2's forward secrecy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from wsgate.tls.certificates import Identity, from_file, from_folder, make_self_signed
+from wsgate.tls.certificates import Identity
 from wsgate.tls.errors import TLSError
 
 
-def connection_creator(
-    *,
-    certificate: str | None = None,
-    private_key: str | None = None,
-    certificates: str | None = None,
-    self_signed: bool = False,
-) -> IOpenSSLServerConnectionCreator | None:
-    """What `tls:PORT` shows its clients; None when nothing was given.
+class Credentials(NamedTuple):
+    """What is shown to clients and, with `authorities`, asked of them.
 
-    `certificate` is a PEM file, the chain in any order; the key is in `private_key`, or in the same
-    file. `certificates` is a folder: each `*.pem` and `*.crt` in it and in its sub-folders (one
-    level, as certbot's `live/NAME/`) with the key in the same file or beside it (`NAME.key`,
-    `NAME-key.pem`, `privkey.pem`). The name that the client asks for (SNI) chooses: exact, then
-    wildcard; of two for one name the one that lasts longer. No name, or a foreign one, gets
-    `certificate`, else the first of the folder in the order of file names. `self_signed` makes a
-    certificate for this host alone, in memory, for 30 days.
-
-    An expired certificate is used, with a warning: a gateway that is restarted in an emergency
-    should not stay away because of it. Raises TLSError for a file that cannot be read or is no PEM,
-    a key that is encrypted or does not match, and a folder without any certificate.
+    A client must show a certificate that one of the authorities has signed if `required`, else it
+    may; one that shows a bad certificate is refused either way.
     """
-    if private_key is not None and certificate is None:
-        raise TLSError(
-            f"--private-key {private_key}: needs --certificate FILE, the chain it is for"
-        )
-    if self_signed and (certificate is not None or certificates is not None):
-        raise TLSError("--self-signed: leave it out when --certificate or --certificates is given")
-    identities = [make_self_signed()] if self_signed else []
-    if certificate is not None:
-        identities.append(from_file(certificate, private_key))
-    if certificates is not None:
-        identities += from_folder(Path(certificates))
-    return _ServerConnections(identities) if identities else None
+
+    identities: tuple[Identity, ...]
+    authorities: tuple[x509.Certificate, ...] = ()
+    required: bool = True
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class _ServerConnections:
+class ServerConnections:
     """Starts each connection with the first identity and changes to the one its SNI asks for.
 
     OpenSSL contexts are made here rather than by Twisted's CertificateOptions: it cannot forbid
     renegotiation, and it lets the factory add protocols to ALPN (twisted.web adds h2, over which
-    no WebSocket of ours can be opened).
+    no WebSocket of ours can be opened). No context changes after it is made.
+
+    Raises:
+        TLSError: OpenSSL refuses one of the identities.
     """
 
-    def __init__(self, identities: Sequence[Identity]) -> None:
-        contexts = [_context(identity) for identity in identities]
+    def __init__(self, credentials: Credentials) -> None:
+        identities = credentials.identities
+        contexts = [make_context(identity) for identity in identities]
+        for context in contexts:
+            _ask_clients(context, credentials)
+        self._asks = bool(credentials.authorities)
         self._default = contexts[0]
         self._default.set_tlsext_servername_callback(self._choose)
         self._by_name: dict[bytes, SSL.Context] = {}
@@ -77,7 +61,7 @@ class _ServerConnections:
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """One connection's TLS state; called by Twisted."""
-        return _Connection(self._default)
+        return _AskingConnection(self._default) if self._asks else _Connection(self._default)
 
     def _choose(self, connection: SSL.Connection) -> None:
         # No exception may leave this: pyOpenSSL before 26.0 then accepted the connection.
@@ -110,6 +94,12 @@ class _Connection(SSL.Connection):
         return True
 
 
+class _AskingConnection(_Connection):
+    """One that has asked its client for a certificate, and verified it if there is one."""
+
+    asks_clients = True
+
+
 def _expiry(pair: tuple[Identity, SSL.Context]) -> datetime:
     return pair[0].certificate.not_valid_after_utc
 
@@ -125,7 +115,23 @@ def _names(identity: Identity) -> Iterable[bytes]:
     return [name.lower().encode() for name in names.value.get_values_for_type(x509.DNSName)]
 
 
-def _context(identity: Identity) -> SSL.Context:
+def _ask_clients(context: SSL.Context, credentials: Credentials) -> None:
+    if not credentials.authorities:
+        return
+    store = context.get_cert_store()
+    assert store is not None
+    for authority in credentials.authorities:
+        store.add_cert(crypto.X509.from_cryptography(authority))
+        # Named in the handshake, so that a client with several certificates knows which to show.
+        context.add_client_ca(authority)
+    must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if credentials.required else 0
+    context.set_verify(SSL.VERIFY_PEER | must)
+    # OpenSSL ends a handshake that asks for a certificate and an old session, without it.
+    context.set_session_id(b"wsgate")
+
+
+def make_context(identity: Identity) -> SSL.Context:
+    """The OpenSSL context that shows `identity`. Raises TLSError."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)

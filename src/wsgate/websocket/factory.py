@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
+from wsgate.cgi import Pairs
 from wsgate.gateway import Route, Tally
 from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
@@ -35,6 +36,10 @@ class Page(NamedTuple):
     body: bytes
 
 
+def _no_params(_transport: object) -> Pairs:
+    return []
+
+
 class GatewayFactory(WebSocketServerFactory):
     """Makes the protocol of each connection.
 
@@ -43,6 +48,7 @@ class GatewayFactory(WebSocketServerFactory):
         routes: no two of the same path.
         pages: what plain HTTP requests get.
         proxies: who is believed when it says who its client is; None: nobody.
+        certificate_params: gives the variables of a client's own certificate, by its transport.
     """
 
     protocol = GatewayProtocol
@@ -55,10 +61,12 @@ class GatewayFactory(WebSocketServerFactory):
         options: WebSocketOptions,
         pages: Sequence[Page] = (),
         proxies: TrustedProxies | None = None,
+        certificate_params: Callable[[Any], Pairs] = _no_params,
     ) -> None:
         super().__init__(reactor=reactor, server="")
         self.options = options
         self.proxies = proxies or TrustedProxies()
+        self.certificate_params = certificate_params
         self.timeouts = Timeouts(reactor)
         # Autobahn keeps its pings and its close timeout in a timer of the global reactor; this one
         # has the same method and obeys the reactor that was passed in.

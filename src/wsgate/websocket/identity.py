@@ -9,7 +9,7 @@ from twisted.internet.address import IPv4Address as IPv4SocketAddress
 from twisted.internet.address import IPv6Address as IPv6SocketAddress
 from twisted.internet.interfaces import ISSLTransport
 
-from wsgate.cgi import UNIX, Address, Client, asked_port
+from wsgate.cgi import UNIX, Address, Client, Pairs, asked_port
 from wsgate.http1 import RequestHead
 from wsgate.proxies import TrustedProxies, client_address, client_scheme
 
@@ -25,8 +25,10 @@ class Identity(NamedTuple):
     secure: bool | None
 
 
-def identify(transport: Any, head: RequestHead, proxies: TrustedProxies) -> Identity:
-    """Who sent `head` over `transport`.
+def identify(
+    transport: Any, head: RequestHead, proxies: TrustedProxies, certificate: Pairs
+) -> Identity:
+    """Who sent `head` over `transport`; `certificate` are the variables of its TLS certificate.
 
     Behind the PROXY protocol the transport knows the client's address. What the head says of it
     counts only where that address is one of `proxies`.
@@ -43,7 +45,7 @@ def identify(transport: Any, head: RequestHead, proxies: TrustedProxies) -> Iden
             secure = scheme
             server = Address(server.host, asked_port(head, secure))
         remote = client_address(remote, head.values(b"x-forwarded-for"), proxies)
-    return Identity(Client(remote, server, bool(secure)), secure)
+    return Identity(Client(remote, server, bool(secure), certificate), secure)
 
 
 def address_of(address: object) -> Address:

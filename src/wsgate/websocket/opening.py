@@ -71,7 +71,8 @@ class OpeningProtocol(EnteringProtocol):
                 return
             self._head = None
             head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
-            identity = identify(self.transport, head, self.factory.proxies)
+            certificate = self.factory.certificate_params(self.transport)
+            identity = identify(self.transport, head, self.factory.proxies, certificate)
             self._host = identity.client.remote.host
             self._decide(head, identity, received[1])
         except Refused as refused:

@@ -11,7 +11,7 @@ process.py       one worker process, from the parent's side
 inside.py        a worker's own side; `wsgate.worker` is its program
 adopted.py       ports that the parent has bound
 balance.py       who has how many connections, so that all get equally many
-certificates.py  read once for all
+credentials.py   certificates and keys, for the way to a worker
 shares.py        what of the settings each worker gets
 brief.py, reports.py   what goes down and up between the two
 """

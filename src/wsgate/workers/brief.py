@@ -7,20 +7,13 @@ private keys are in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-
 from wsgate.config import Gateway, Limits, Pool, Route, Settings
-from wsgate.tls.certificates import Identity
+from wsgate.tls import Credentials
+from wsgate.workers import credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +22,7 @@ class Brief:
 
     number: int
     settings: Settings
-    identities: tuple[Identity, ...]
+    credentials: Credentials | None
     """The certificates of `tls:PORT`: read by the parent, which may have been root then."""
     reactor: str
     """The module whose `install()` makes the parent's kind of reactor."""
@@ -43,7 +36,7 @@ class Brief:
                 {
                     "number": self.number,
                     "settings": asdict(self.settings),
-                    "identities": [_identity_to_json(identity) for identity in self.identities],
+                    "credentials": credentials.to_json(self.credentials),
                     "reactor": self.reactor,
                     "folder": self.folder,
                 }
@@ -58,7 +51,7 @@ class Brief:
         return cls(
             number=told["number"],
             settings=_settings(told["settings"]),
-            identities=tuple(_identity_from_json(one) for one in told["identities"]),
+            credentials=credentials.from_json(told["credentials"]),
             reactor=told["reactor"],
             folder=told["folder"],
         )
@@ -77,34 +70,3 @@ def _section(section: type, told: Mapping[str, Any]) -> Any:
     # Settings hold tuples, which JSON makes lists of.
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
     return section(**values)
-
-
-def _identity_to_json(identity: Identity) -> dict[str, Any]:
-    key = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return {
-        "certificate": _pem(identity.certificate),
-        "chain": _pems(identity.chain),
-        "key": key.decode(),
-        "source": identity.source,
-    }
-
-
-def _identity_from_json(told: Mapping[str, Any]) -> Identity:
-    return Identity(
-        _certificate(told["certificate"]),
-        [_certificate(pem) for pem in told["chain"]],
-        load_pem_private_key(told["key"].encode(), None),
-        told["source"],
-    )
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()
-
-
-def _pems(certificates: Sequence[x509.Certificate]) -> list[str]:
-    return [_pem(certificate) for certificate in certificates]
-
-
-def _certificate(pem: str) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(pem.encode())

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet._posixstdio import StandardIO
@@ -23,13 +24,14 @@ from zope.interface import implementer
 
 from wsgate import tls
 from wsgate.figures import Samples, merged
+from wsgate.php.lines import LineSplitter
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.websocket import RESTARTING, Farewell
 from wsgate.workers import reports
 from wsgate.workers.adopted import AdoptingReactor, worker_description
 from wsgate.workers.balance import Balance
 from wsgate.workers.brief import Brief
-from wsgate.workers.certificates import creator_for
+from wsgate.workers.credentials import LONGEST_LINE, read_renewal
 
 BRIEF, OUTPUT, ERRORS, REPORTS, BALANCE, FIRST_PORT = range(6)
 """Descriptors. The brief's is a pipe whose end means that the parent has gone; the balance is the
@@ -87,7 +89,10 @@ def run(reactor: Any, brief: Brief, make: Callable[[Ports], Gateway]) -> None:
         balance.tell(gateway.figures().connections)
         return balance.is_ahead()
 
-    gateway = make(_ports(reactor, brief, gives_way))
+    certificates = tls.Certificates(brief.credentials) if brief.credentials else None
+    if certificates is not None:
+        to_parent.renewal_received = partial(_renew, certificates)
+    gateway = make(_ports(reactor, brief, certificates, gives_way))
     gateway.privilegedStartService()
     gateway.startService()
     presence = LoopingCall(gives_way)
@@ -133,17 +138,28 @@ def _on_signal(reactor: Any, number: signal.Signals, act: Callable[[], None]) ->
     signal.signal(number, lambda *_: reactor.callFromThread(act))
 
 
-def _ports(reactor: Any, brief: Brief, gives_way: Callable[[], bool]) -> Ports:
+def _renew(certificates: tls.Certificates, line: bytes) -> None:
+    try:
+        certificates.use(read_renewal(line))
+    except (ValueError, KeyError, TypeError) as error:
+        _log.error("renewed certificates cannot be used: {error}", error=type(error).__name__)
+
+
+def _ports(
+    reactor: Any,
+    brief: Brief,
+    certificates: tls.Certificates | None,
+    gives_way: Callable[[], bool],
+) -> Ports:
     # Where the parent read them; as another user it may not be ours to enter.
     with contextlib.suppress(OSError):
         os.chdir(brief.folder)
-    creator = creator_for(brief.identities)
     proxies = TrustedProxies(brief.settings.gateway.trusted_proxies) or LOCAL
     ports = []
     for descriptor, description in enumerate(brief.settings.gateway.port, FIRST_PORT):
         adopting = AdoptingReactor(reactor, descriptor, gives_way)
         asked = worker_description(description)
-        ports.append((description, tls.server_endpoint(adopting, asked, creator, proxies)))
+        ports.append((description, tls.server_endpoint(adopting, asked, certificates, proxies)))
     return ports
 
 
@@ -175,8 +191,16 @@ class Reports(TwistedProtocol):
         self._lost = 0
         self._last = reports.NONE
         self._finished: Deferred[None] | None = None
+        self._lines = LineSplitter(LONGEST_LINE)
+        self.renewal_received: Callable[[bytes], None] = _pass_over
+        """Called with each line of renewed certificates."""
         self._pipes = StandardIO(self, stdin=BRIEF, stdout=REPORTS, reactor=reactor)
         self._pipes.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """The parent writes; after the brief that is renewed certificates."""
+        for line in self._lines.feed(data):
+            self.renewal_received(line)
 
     def send(self, report: reports.Report) -> None:
         """Tell the parent."""
@@ -235,6 +259,10 @@ class Reports(TwistedProtocol):
 
     def stopProducing(self) -> None:
         """The pipe is closed."""
+
+
+def _pass_over(_line: bytes) -> None:
+    """A worker without certificates needs no new ones."""
 
 
 def read_brief() -> Brief | None:

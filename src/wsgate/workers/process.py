@@ -62,6 +62,8 @@ class WorkerProcess(ProcessProtocol):
         self._drain_limit = drain_limit
         self._timer: IDelayedCall | None = None
         self._draining = False
+        self._is_ready = False
+        self._renewal = b""
         self._lines = {
             OUTPUT: LineSplitter(),
             ERRORS: LineSplitter(),
@@ -80,6 +82,12 @@ class WorkerProcess(ProcessProtocol):
         self.pid = process.pid
         process.write(brief)
         self._timer = self._reactor.callLater(START_LIMIT, self._lose_patience, "is not ready")
+
+    def renew(self, line: bytes) -> None:
+        """Tell it of renewed certificates, once it has read its brief."""
+        self._renewal = line
+        if self._is_ready and self.transport is not None:
+            self.transport.write(line)
 
     def drain(self, *, replaced: bool = False) -> None:
         """Tell it to finish what it has begun and to end; kill it if that takes too long.
@@ -130,6 +138,9 @@ class WorkerProcess(ProcessProtocol):
             self._relay(report.namespace, LogLevel.lookupByName(report.level), report.text)
         elif not self._draining:
             self._set_timer(None)
+            self._is_ready = True
+            if self._renewal:
+                self.renew(self._renewal)
             self._watcher.ready(self)
 
     def _relay(self, namespace: str, level: LogLevel, line: bytes | str) -> None:

@@ -20,7 +20,7 @@ from wsgate.signals import Signals
 from wsgate.vitals import Vitals
 from wsgate.workers.balance import make_memory
 from wsgate.workers.brief import Brief
-from wsgate.workers.certificates import creator_for, read_identities
+from wsgate.workers.credentials import renewal_line
 from wsgate.workers.process import WorkerProcess
 from wsgate.workers.reports import Figures
 from wsgate.workers.shares import settings_of_worker
@@ -44,14 +44,22 @@ class WorkersService(Service):
 
     name = "wsgate"
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, certificates: tls.Certificates | None
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._folder = os.getcwd()
-        self._identities = read_identities(settings.gateway)
-        creator = creator_for(self._identities)
+        self._certificates = certificates
+        self._watch: tls.CertificateWatch | None = None
+        if certificates is not None:
+            certificates.renewed = self._tell_workers
+            self._watch = tls.CertificateWatch(
+                reactor, certificates, settings.gateway.certificate_check_interval
+            )
         self._ports: list[tuple[str, IStreamServerEndpoint]] = [
-            (port, tls.server_endpoint(reactor, port, creator)) for port in settings.gateway.port
+            (port, tls.server_endpoint(reactor, port, certificates))
+            for port in settings.gateway.port
         ]
         self._listening: list[Any] = []
         self._balance = -1
@@ -114,17 +122,22 @@ class WorkersService(Service):
             limit=lambda: self._settings.gateway.stop_timeout,
         ).install()
         self._vitals.start()
+        if self._watch is not None:
+            self._watch.startService()
         announce(self._settings.gateway.port, self._listening)
 
     def reload(self) -> None:
         """Restart the workers one by one; those begun from now on show renewed certificates."""
-        self._renew_certificates()
+        if self._certificates is not None:
+            self._certificates.reload()
         self.supervisor.reload()
 
     def stopService(self) -> Deferred[None]:
         """Let all workers finish what they have begun; fires when they have ended."""
         super().stopService()
         self._stopping = True
+        if self._watch is not None:
+            self._watch.stopService()
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -137,16 +150,11 @@ class WorkersService(Service):
         os.close(self._balance)
         log.info("stopped; messages: {tally}", tally=self.figures().tally)
 
-    def _renew_certificates(self) -> None:
-        if self._settings.gateway.self_signed:
-            return
-        try:
-            identities = read_identities(self._settings.gateway)
-            creator_for(identities)
-        except tls.TLSError as error:
-            log.error("{error}; workers go on with the certificates they had", error=str(error))
-        else:
-            self._identities = identities
+    def _tell_workers(self, credentials: tls.Credentials) -> None:
+        line = renewal_line(credentials)
+        for slot in self.supervisor.slots:
+            for run in slot.runs:
+                run.renew(line)
 
     def _drain_limit(self) -> float:
         """Seconds after which a worker that ends is killed."""
@@ -159,7 +167,7 @@ class WorkersService(Service):
         brief = Brief(
             number=slot.number,
             settings=settings_of_worker(self._settings, slot.number - 1),
-            identities=self._identities,
+            credentials=self._certificates.credentials if self._certificates else None,
             reactor=type(self._reactor).__module__,
             folder=self._folder,
         )
