@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsgate.fastcgi import Backend, ConnectionPool, Request
+from wsgate.fastcgi import Backend, ConnectionPool, Lane, Request
 
 REQUEST = Request(b"", b"hello")
 
@@ -126,8 +126,8 @@ class Network:
     def endpoint(self):
         return self.endpoints[0]
 
-    def request(self, stdin=b"hello"):
-        return Outcome(self.pool.request(Request(b"", stdin)))
+    def request(self, stdin=b"hello", lane=Lane.MESSAGE):
+        return Outcome(self.pool.request(Request(b"", stdin), lane))
 
     def sent(self, stdin):
         """How often a request with this body was sent."""

@@ -1,5 +1,7 @@
 """wsgate.fastcgi.pool: every bound at the limit and one past it, on a fake clock."""
 
+import re
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from wsgate.fastcgi import (
     BackendUnavailable,
     CircuitOpen,
     ConnectionPool,
+    Lane,
     PoolStopped,
     ProtocolError,
     QueueFull,
@@ -174,6 +177,89 @@ def test_cancelling_a_request_that_then_finds_no_backend_changes_nothing():
         net.endpoint.refuse()
     assert net.pool.errors == {"BackendUnavailable": 1}
     net.check_accounts()
+
+
+# Lanes
+
+
+def serve(net):
+    """Answer one request after the other, on one place; what was sent, in order."""
+    served = []
+    while net.endpoint.attempts:
+        transport = net.endpoint.accept()
+        served.append(transport.value()[-16:].decode("latin-1").strip("\0").rsplit(" ")[-1])
+        net.endpoint.receive(answer())
+    return served
+
+
+def ask(net, count, lane):
+    return [net.request(b" %s%d" % (lane.name[:1].encode(), n), lane) for n in range(count)]
+
+
+def letters(served):
+    return "".join(re.findall(r"[A-Z](?=\d)", " ".join(served)))
+
+
+def test_disconnects_and_connects_go_before_messages_which_get_every_fourth_place():
+    net = Network(max_in_flight=1)
+    net.request(b" first0", Lane.MESSAGE)
+    ask(net, 6, Lane.MESSAGE)
+    ask(net, 4, Lane.CONNECT)
+    ask(net, 4, Lane.DISCONNECT)
+    assert [net.pool.waiting_in(lane) for lane in Lane] == [4, 4, 6]
+    assert (net.pool.waiting, net.pool.waiting_most) == (14, 14)
+    assert letters(serve(net)) == "DDDMCDCMCCMMMM"
+    net.check_accounts()
+
+
+def test_within_a_lane_who_came_first_is_first():
+    net = Network(max_in_flight=1)
+    net.request(b" first0")
+    for lane in (Lane.MESSAGE, Lane.CONNECT):
+        ask(net, 20, lane)
+    served = " ".join(serve(net))
+    for letter in "MC":
+        assert [int(n) for n in re.findall(rf"{letter}(\d+)", served)] == list(range(20))
+
+
+@pytest.mark.parametrize("flooding", [Lane.DISCONNECT, Lane.CONNECT])
+def test_a_flood_in_one_lane_leaves_every_fourth_place_to_messages(flooding):
+    net = Network(max_in_flight=1, queue=100, queue_deadline=1000)
+    net.request(b" first0")
+    ask(net, 100, Lane.MESSAGE)
+    ask(net, 100, flooding)
+    order = letters(serve(net))
+    assert len(order) == 200
+    busy = order[: order.rindex(flooding.name[0])]
+    assert all("M" in busy[at : at + 4] for at in range(len(busy) - 4))
+
+
+def test_a_full_lane_refuses_nobody_of_another():
+    net = Network(max_in_flight=1, queue=2)
+    net.request()
+    for lane in Lane:
+        outcomes = [net.request(lane=lane) for _ in range(3)]
+        assert [outcome.pending for outcome in outcomes] == [True, True, False]
+        assert isinstance(outcomes[2].error, QueueFull)
+    assert net.pool.errors == {"QueueFull": 3}
+    net.check_accounts()
+
+
+def test_a_full_queue_is_logged_when_it_begins_and_when_it_is_half_empty():
+    net = Network(max_in_flight=1, queue=4)
+    with capturedLogs() as events:
+        for _ in range(8):
+            net.request()
+        assert len(events) == 1
+        for _ in range(2):
+            net.endpoint.accept()
+            net.endpoint.receive(answer())
+        net.request()
+        net.request()
+    assert [(event["log_level"].name, formatEvent(event)) for event in events] == [
+        ("warn", "Pool default is full, 4 requests wait: more are refused"),
+        ("info", "Pool default has room again; 3 requests were refused"),
+    ]
 
 
 # No connection
@@ -952,9 +1038,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.max_in_flight, self.queue = max_in_flight, queue
 
     @precondition(lambda self: self.net)
-    @rule()
-    def request(self):
-        self.outcomes.append(self.net.request(self.name(len(self.outcomes))))
+    @rule(lane=st.sampled_from(Lane))
+    def request(self, lane):
+        self.outcomes.append(self.net.request(self.name(len(self.outcomes)), lane))
 
     @staticmethod
     def name(number):
@@ -1006,7 +1092,7 @@ class AnyOrder(RuleBasedStateMachine):
     def a_backend_loses_many(self, number, count):
         endpoint = self.net.endpoints[number % len(self.net.endpoints)]
         for _ in range(count):
-            self.request()
+            self.request(Lane.MESSAGE)
             if endpoint.attempts:
                 endpoint.accept()
                 endpoint.lose()
@@ -1027,7 +1113,9 @@ class AnyOrder(RuleBasedStateMachine):
         net.check_accounts()
         assert pool.in_flight <= self.max_in_flight
         # Those refused while the pool is held go back to the queue, whatever its bound.
-        assert pool.waiting <= self.queue + self.max_in_flight
+        for lane in Lane:
+            assert pool.waiting_in(lane) <= self.queue + self.max_in_flight
+        assert pool.waiting == sum(map(pool.waiting_in, Lane)) <= pool.waiting_most
         open_now = sum(
             not protocol.transport.disconnected
             for endpoint in net.endpoints

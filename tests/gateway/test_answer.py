@@ -141,8 +141,9 @@ def test_only_codes_an_endpoint_may_send_are_sendable():
 
 
 ERRORS = [
-    (fastcgi.QueueFull, 503, "overloaded, try again later", 1013, LogLevel.warn),
+    (fastcgi.QueueFull, 503, "overloaded, try again later", 1013, None),
     (fastcgi.QueueTimeout, 503, "overloaded, try again later", 1013, LogLevel.warn),
+    (fastcgi.CircuitOpen, 502, "the backend is not available", 1011, None),
     (fastcgi.BackendBusy, 503, "overloaded, try again later", 1013, LogLevel.warn),
     (fastcgi.ApplicationOverloaded, 503, "overloaded, try again later", 1013, LogLevel.warn),
     (fastcgi.PoolStopped, 503, "shutting down", 1013, LogLevel.info),

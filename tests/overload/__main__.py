@@ -187,6 +187,7 @@ def main() -> None:
             f"--script={fpm.script_path('work.php')}",
             f"--set=pools.default.max_in_flight={options.workers}",
             "--set=limits.max_connections_per_address=0",
+            "--set=limits.new_connections_per_address=0",
             script=None,
         ) as process,
     ):

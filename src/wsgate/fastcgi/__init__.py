@@ -31,7 +31,7 @@ from wsgate.fastcgi.errors import (
 from wsgate.fastcgi.params import encode_pair, encode_pairs_record, encode_params
 from wsgate.fastcgi.pool import ConnectionPool
 from wsgate.fastcgi.unix import UNIXEndpoint
-from wsgate.fastcgi.unsent import Turn, Unsent
+from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 
 __all__ = [
     "ApplicationOverloaded",
@@ -42,6 +42,7 @@ __all__ = [
     "CircuitOpen",
     "ConnectionPool",
     "FastCGIError",
+    "Lane",
     "NotSent",
     "PoolStopped",
     "ProtocolError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -27,7 +27,8 @@ from wsgate.fastcgi.errors import (
     ResponseTimeout,
 )
 from wsgate.fastcgi.protocol import FastCGIProtocol
-from wsgate.fastcgi.unsent import Turn, Unsent
+from wsgate.fastcgi.queue import Queue
+from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 from wsgate.timeouts import Timeouts
 
 LOST = (ResponseNeverReceived, ResponseCutOff, ProtocolError, ApplicationOverloaded)
@@ -38,8 +39,9 @@ class ConnectionPool:
     """Sends requests to an application, never more at once than it may.
 
     A request takes a place (of `max_in_flight`) from its first connect to its answer. The others
-    wait, first come first served: at most `queue` of them, each `queue_deadline` seconds (up to
-    0.1 s more), then they fail with QueueFull, at once, or QueueTimeout.
+    wait, first come first served within their lane (see `Queue`): at most `queue` of them in each
+    lane, each `queue_deadline` seconds (up to 0.1 s more), then they fail with QueueFull, at once,
+    or QueueTimeout.
 
     A connection is made to the backend with the fewest, in turn among equals. Where one refuses, or
     does not accept within `connect_timeout` seconds, the next one is tried; when none is left a
@@ -100,12 +102,11 @@ class ConnectionPool:
         self.backends = Backends(clock, backends, breaker or BreakerRules(), self._backend_changed)
         self._connects = Connects(clock, self.backends, self, connect_timeout)
         self._max_in_flight = max_in_flight
-        self._queue = queue
+        self._queue = Queue(self.timeouts, queue, name, self._waited_too_long)
         self._queue_deadline = queue_deadline
         self._in_flight = 0
         # Not empty only if no place is free or the pool is held; an idle connection exists only if
         # nobody waits, the pool is neither held nor stopped, and its backend is not left alone.
-        self._waiting: OrderedDict[Unsent, None] = OrderedDict()
         self._idle: deque[FastCGIProtocol] = deque()
         self._filling = False
         self._held = False
@@ -127,7 +128,16 @@ class ConnectionPool:
     @property
     def waiting(self) -> int:
         """Requests that wait for a place."""
-        return len(self._waiting)
+        return self._queue.count
+
+    @property
+    def waiting_most(self) -> int:
+        """The most requests that have ever waited at a time."""
+        return self._queue.most
+
+    def waiting_in(self, lane: Lane) -> int:
+        """Requests of one lane that wait for a place."""
+        return self._queue.waiting(lane)
 
     @property
     def max_in_flight(self) -> int:
@@ -143,22 +153,22 @@ class ConnectionPool:
         state = ", stopped" if self.stopped else ", held" if self._held else ""
         return (
             f"<ConnectionPool {self.name}: {self._in_flight} in flight, "
-            f"{len(self._idle)} idle, {len(self._waiting)} waiting{state}>"
+            f"{len(self._idle)} idle, {self.waiting} waiting{state}>"
         )
 
     # What a user of the pool calls
 
-    def request(self, request: Request) -> Deferred[Response]:
+    def request(self, request: Request, lane: Lane = Lane.MESSAGE) -> Deferred[Response]:
         """Ask the application; the result fires with its Response or fails with a FastCGIError.
 
         Never raises. Cancelling works as long as the request waits, which then never runs; later it
         only means that nobody listens.
         """
         deferred: Deferred[Response] = Deferred(lambda _: self.withdraw(unsent))
-        unsent = self.ask(request, deferred)
+        unsent = self.ask(request, deferred, lane)
         return deferred
 
-    def ask(self, request: Request, turn: Turn) -> Unsent | None:
+    def ask(self, request: Request, turn: Turn, lane: Lane = Lane.MESSAGE) -> Unsent | None:
         """Ask the application for `turn`, which is told when there is an answer or will be none.
 
         That may be before this returns; never raises. The result, if any, is for `withdraw`.
@@ -168,7 +178,7 @@ class ConnectionPool:
             self._in_flight += 1
             self._idle.popleft().send(request, turn)
             return None
-        unsent = Unsent(request, turn, self._clock.seconds() + self._queue_deadline)
+        unsent = Unsent(request, turn, self._clock.seconds() + self._queue_deadline, lane)
         if self._ordinary and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
@@ -181,9 +191,8 @@ class ConnectionPool:
 
         Later it does nothing.
         """
-        if unsent is not None and unsent in self._waiting:
-            del self._waiting[unsent]
-            unsent.stop_timeout()
+        if unsent is not None and unsent in self._queue:
+            self._queue.remove(unsent)
             self._count_error("CancelledError")
 
     def hold(self) -> None:
@@ -211,8 +220,8 @@ class ConnectionPool:
         self.stopped = True
         self._ordinary = False
         self._close_idle()
-        while self._waiting:
-            self._unsent_failed(self._next_waiting(), self._stopped_error())
+        while self._queue.count:
+            self._unsent_failed(self._queue.take(), self._stopped_error())
         waiter: Deferred[None] = Deferred()
         self._stop_waiters.append(waiter)
         self.finish_stop()
@@ -239,23 +248,12 @@ class ConnectionPool:
         elif not self._held and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
-        elif len(self._waiting) >= self._queue:
-            error = QueueFull(f"{self._queue} requests wait in pool {self.name}")
-            self._unsent_failed(unsent, error)
+        elif self._queue.refuses(unsent.lane):
+            self._unsent_failed(unsent, QueueFull(f"too many requests wait in pool {self.name}"))
         else:
-            self._wait(unsent, self._queue_deadline)
-
-    def _wait(self, unsent: Unsent, seconds: float) -> None:
-        self._waiting[unsent] = None
-        unsent.timeout = self.timeouts.call_later(seconds, self._waited_too_long, unsent)
-
-    def _next_waiting(self) -> Unsent:
-        unsent, _ = self._waiting.popitem(last=False)
-        unsent.stop_timeout()
-        return unsent
+            self._queue.add(unsent, self._queue_deadline)
 
     def _waited_too_long(self, unsent: Unsent) -> None:
-        del self._waiting[unsent]
         self._unsent_failed(
             unsent, QueueTimeout(f"no place in pool {self.name} within {self._queue_deadline:g} s")
         )
@@ -267,13 +265,13 @@ class ConnectionPool:
             return
         self._filling = True
         try:
-            while self._waiting and not self._held:
+            while self._queue.count and not self._held:
                 if self.backends.cut_off:
                     error = CircuitOpen(self.backends.cause)
-                    self._unsent_failed(self._next_waiting(), error)
+                    self._unsent_failed(self._queue.take(), error)
                 elif self._in_flight < self._max_in_flight:
                     self._in_flight += 1
-                    self._connects.connect(self._next_waiting())
+                    self._connects.connect(self._queue.take())
                 else:
                     break
         finally:
@@ -303,8 +301,8 @@ class ConnectionPool:
         elif self._held:
             unsent.begin_again()
             self._in_flight -= 1
-            self._wait(unsent, max(0.0, unsent.deadline - self._clock.seconds()))
-            self._waiting.move_to_end(unsent, last=False)
+            left = max(0.0, unsent.deadline - self._clock.seconds())
+            self._queue.add(unsent, left, in_front=True)
         elif self._idle:
             self._idle.popleft().send(unsent.request, unsent.turn)
         else:
@@ -340,8 +338,8 @@ class ConnectionPool:
                 )
             protocol.discard()
             self._free_place()
-        elif self._waiting:
-            unsent = self._next_waiting()
+        elif self._queue.count:
+            unsent = self._queue.take()
             protocol.send(unsent.request, unsent.turn)
         else:
             self._in_flight -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, Protocol
 
 from wsgate.fastcgi.backend import Backend
@@ -27,6 +28,16 @@ class Turn(Protocol):
         """There is none, because of `error`."""
 
 
+class Lane(IntEnum):
+    """What a request is about. Who waits for a place gets it in this order."""
+
+    DISCONNECT = 0
+    """A client has gone: work that ends other work, and nobody can send it again."""
+    CONNECT = 1
+    """A client wants in, and its handshake has a deadline."""
+    MESSAGE = 2
+
+
 class Unsent:
     """A request of which nothing was sent: it waits for a place, or for a connection."""
 
@@ -34,6 +45,7 @@ class Unsent:
         "busy",
         "cause",
         "deadline",
+        "lane",
         "request",
         "rounds",
         "timeout",
@@ -41,9 +53,12 @@ class Unsent:
         "turn",
     )
 
-    def __init__(self, request: Request, turn: Turn, deadline: float) -> None:
+    def __init__(
+        self, request: Request, turn: Turn, deadline: float, lane: Lane = Lane.MESSAGE
+    ) -> None:
         self.request = request
         self.turn = turn
+        self.lane = lane
         self.deadline = deadline
         """On the pool's clock: from then on it is not tried again."""
         self.timeout: Timeout | None = None

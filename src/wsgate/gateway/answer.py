@@ -71,7 +71,8 @@ class Failure(NamedTuple):
 
     status: int
     reason: str
-    level: LogLevel
+    level: LogLevel | None
+    """None: the log hears of it once, from the pool, not with each message."""
     overload: bool = False
 
 
@@ -81,13 +82,13 @@ _BAD_ANSWER = Failure(502, "bad answer from the backend", LogLevel.error)
 _LOST = Failure(502, "the backend closed the connection", LogLevel.error)
 
 FAILURES: dict[type[BaseException], Failure] = {
-    fastcgi.QueueFull: _OVERLOADED,
+    fastcgi.QueueFull: _OVERLOADED._replace(level=None),
     fastcgi.QueueTimeout: _OVERLOADED,
     fastcgi.BackendBusy: _OVERLOADED,
     fastcgi.ApplicationOverloaded: _OVERLOADED,
     fastcgi.PoolStopped: Failure(503, "shutting down", LogLevel.info, overload=True),
     fastcgi.BackendUnavailable: _UNAVAILABLE,
-    fastcgi.CircuitOpen: _UNAVAILABLE,
+    fastcgi.CircuitOpen: _UNAVAILABLE._replace(level=None),
     fastcgi.ResponseNeverReceived: _LOST,
     fastcgi.ResponseCutOff: _LOST,
     fastcgi.ResponseTimeout: Failure(504, "the backend took too long", LogLevel.error),

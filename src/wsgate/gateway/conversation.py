@@ -214,6 +214,8 @@ class Conversation:
 
     def _log_failure(self, error: BaseException, stderr: bytes) -> None:
         level = failure_of(error).level
+        if level is None:
+            return
         if level is LogLevel.critical:
             self.log.failure("message {id}", Failure(error), id=self._message_id)
             return

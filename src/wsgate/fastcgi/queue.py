@@ -1,0 +1,122 @@
+"""Those who wait for a place in the pool: in lanes, each with its bound, all with a deadline."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from wsgate.fastcgi.unsent import Lane, Unsent
+from wsgate.timeouts import Timeouts
+
+PASSED_OVER = 3
+"""How often a lane with somebody in it is passed over in a row before it gets the next place."""
+
+
+class Queue:
+    """Requests that wait, first come first served within their lane.
+
+    The lanes are served in the order of `Lane`, but none for ever: one that has waited while
+    `PASSED_OVER` places went to lanes before it gets the next one. Each holds at most `bound`
+    requests, whatever waits in the others.
+
+    `on_timeout` is called with a request whose time is over, after it has left.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_lanes",
+        "_log",
+        "_on_timeout",
+        "_passed_over",
+        "_refused",
+        "_timeouts",
+        "count",
+        "most",
+        "name",
+    )
+
+    def __init__(
+        self, timeouts: Timeouts, bound: int, name: str, on_timeout: Callable[[Unsent], object]
+    ) -> None:
+        self._timeouts = timeouts
+        self._bound = bound
+        self._on_timeout = on_timeout
+        self._log = Logger()
+        self.name = name
+        self.count = 0
+        """How many wait, in all lanes."""
+        self.most = 0
+        """The highest `count` so far."""
+        self._lanes: tuple[OrderedDict[Unsent, None], ...] = tuple(OrderedDict() for _ in Lane)
+        self._passed_over = [0] * len(Lane)
+        self._refused = 0
+
+    def __contains__(self, unsent: Unsent) -> bool:
+        return unsent in self._lanes[unsent.lane]
+
+    def waiting(self, lane: Lane) -> int:
+        """How many wait in one lane."""
+        return len(self._lanes[lane])
+
+    def refuses(self, lane: Lane) -> bool:
+        """Whether a lane is full; the log hears of it once, until the queue is half empty."""
+        if len(self._lanes[lane]) < self._bound:
+            return False
+        if not self._refused:
+            self._log.warn(
+                "Pool {pool} is full, {bound} requests wait: more are refused",
+                pool=self.name,
+                bound=self._bound,
+            )
+        self._refused += 1
+        return True
+
+    def add(self, unsent: Unsent, seconds: float, *, in_front: bool = False) -> None:
+        """Let a request wait for so long, behind the others of its lane or in front of them."""
+        lane = self._lanes[unsent.lane]
+        lane[unsent] = None
+        if in_front:
+            lane.move_to_end(unsent, last=False)
+        self.count += 1
+        self.most = max(self.most, self.count)
+        unsent.timeout = self._timeouts.call_later(seconds, self._timed_out, unsent)
+
+    def take(self) -> Unsent:
+        """The next, which then waits no longer. KeyError if nobody waits."""
+        messages = self._lanes[Lane.MESSAGE]
+        lane = messages if self.count == len(messages) else self._lanes[self._next_lane()]
+        unsent, _ = lane.popitem(last=False)
+        unsent.stop_timeout()
+        self._left()
+        return unsent
+
+    def remove(self, unsent: Unsent) -> None:
+        """Let a request that waits go. KeyError if it does not."""
+        del self._lanes[unsent.lane][unsent]
+        unsent.stop_timeout()
+        self._left()
+
+    def _next_lane(self) -> int:
+        waiting = [lane for lane in Lane if self._lanes[lane]]
+        overdue = [lane for lane in waiting if self._passed_over[lane] >= PASSED_OVER]
+        chosen = overdue[-1] if overdue else waiting[0]
+        for lane in waiting:
+            self._passed_over[lane] += 1
+        self._passed_over[chosen] = 0
+        return chosen
+
+    def _timed_out(self, unsent: Unsent) -> None:
+        self.remove(unsent)
+        self._on_timeout(unsent)
+
+    def _left(self) -> None:
+        self.count -= 1
+        if self._refused and self.count <= self._bound // 2:
+            self._log.info(
+                "Pool {pool} has room again; {refused} requests were refused",
+                pool=self.name,
+                refused=self._refused,
+            )
+            self._refused = 0
