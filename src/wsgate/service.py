@@ -142,12 +142,16 @@ def _options(limits: settings.Limits) -> WebSocketOptions:
         new_connections_per_address=limits.new_connections_per_address,
         max_handshakes=limits.max_handshakes,
         queue=QueueLimits(limits.queue_per_connection, limits.queue_bytes_per_connection),
+        messages_per_second=limits.messages_per_second,
+        control_frames_per_second=limits.control_frames_per_second,
         handshake_timeout=limits.handshake_timeout,
         ping_interval=limits.ping_interval,
         pong_timeout=limits.pong_timeout,
         close_timeout=limits.close_timeout,
         send_high_water=limits.send_high_water,
         send_timeout=limits.send_timeout,
+        idle_timeout=limits.idle_timeout,
+        max_connection_age=limits.max_connection_age,
         compression=limits.compression,
     )
 

@@ -71,6 +71,8 @@ def test_the_defaults_are_these(folder):
             "max_connections_per_address": 200,
             "new_connections_per_address": 20,
             "max_handshakes": 512,
+            "messages_per_second": 0,
+            "control_frames_per_second": 20,
             "queue_per_connection": 16,
             "queue_bytes_per_connection": 1048576,
             "handshake_timeout": 10.0,
@@ -79,6 +81,8 @@ def test_the_defaults_are_these(folder):
             "close_timeout": 5.0,
             "send_high_water": 262144,
             "send_timeout": 30.0,
+            "idle_timeout": 0.0,
+            "max_connection_age": 0.0,
             "compression": False,
         },
         "pools": {
@@ -189,6 +193,10 @@ OFF_AT_0 = {
     "max_connections_per_address",
     "new_connections_per_address",
     "max_handshakes",
+    "messages_per_second",
+    "control_frames_per_second",
+    "idle_timeout",
+    "max_connection_age",
 }
 
 
@@ -203,7 +211,8 @@ def test_0_means_none_only_where_nothing_is_lost_without_it(folder, section, nam
 
 def test_every_default_lies_within_its_own_bounds():
     for section, name, kind in BOUNDS:
-        assert kind.low <= default_of(section, name) <= kind.high
+        default = default_of(section, name)
+        assert kind.low <= default <= kind.high or (default == 0 and kind.zero)
 
 
 @pytest.mark.parametrize("section", [Gateway, Limits, Pool, Route])

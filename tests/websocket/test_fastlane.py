@@ -76,8 +76,10 @@ def outcome(chunks, limit, *, fast):
         gateway.receive(chunk)
         if number % 3 == 0 and gateway.pool.turns:
             gateway.pool.answer(b"%d" % number)
+            gateway.settle()
     while gateway.pool.turns:
         gateway.pool.answer(b"end")
+        gateway.settle()
     return (
         [(request.stdin, b"binary" in request.params) for request in gateway.pool.requests],
         gateway.sent(),

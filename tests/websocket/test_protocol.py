@@ -19,6 +19,7 @@ from wsgate import cgi
 from wsgate.fastcgi import ResponseCutOff
 from wsgate.gateway import QueueLimits, Route
 from wsgate.websocket import RESTARTING, GatewayFactory, Page, WebSocketOptions
+from wsgate.websocket.intake import TURN
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -61,6 +62,13 @@ class Gateway:
 
     def receive(self, data: bytes):
         self.protocol.dataReceived(data)
+        self.settle()
+
+    def settle(self):
+        """Let the turns pass that reading takes."""
+        protocol = getattr(self.protocol, "wrappedProtocol", self.protocol)
+        while getattr(protocol, "_reading_paused", 0) & TURN:
+            self.clock.advance(0)
 
     def sent(self) -> bytes:
         data = self.transport.value()

@@ -114,6 +114,26 @@ class Limits:
             why="slow clients, on purpose or not, keep no others out; each needs up to 60 KiB",
         ),
     )
+    messages_per_second: int = field(
+        default=0,
+        metadata=about(
+            Count(1, 10**4, zero=True),
+            "messages a second from one client, twice as many at once",
+            limit="more: nothing is read from this client until it is within the rate again",
+            why="off: a client has one request with PHP at a time, so it cannot take a second "
+            "worker, and a rate that is right for a chat (50) would slow a game down",
+        ),
+    )
+    control_frames_per_second: int = field(
+        default=20,
+        metadata=about(
+            Count(1, 10**4, zero=True),
+            "pings, and pongs that nobody asked for, a second from one client, twice as many "
+            "at once",
+            limit="more: close 1008",
+            why="a client needs one in ten seconds; each costs an answer, and never asks PHP",
+        ),
+    )
     queue_per_connection: int = field(
         default=16,
         metadata=about(
@@ -183,6 +203,24 @@ class Limits:
             "without a client taking anything that was sent",
             limit="longer: the connection is dropped",
             why="half of nginx's send_timeout; mobile networks stall for seconds",
+        ),
+    )
+    idle_timeout: float = field(
+        default=0.0,
+        metadata=about(
+            Time(1, 30 * 86400, zero=True),
+            "without a message either way",
+            limit="longer, by up to a quarter: close 1000",
+            why="none: many clients only wait, and pings find those that are gone",
+        ),
+    )
+    max_connection_age: float = field(
+        default=0.0,
+        metadata=about(
+            Time(1, 365 * 86400, zero=True),
+            "that a connection lasts",
+            limit="after 90 to 100 % of it, by chance: close 1012, behind the answers that are due",
+            why="none; set it where cookies must be looked at again, or load balanced anew",
         ),
     )
     compression: bool = field(

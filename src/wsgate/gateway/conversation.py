@@ -100,6 +100,11 @@ class Conversation:
         return not self._in_flight and not self._queue
 
     @property
+    def asked(self) -> int:
+        """How many messages were asked of PHP so far."""
+        return self._number
+
+    @property
     def queue_length(self) -> int:
         """How many messages wait for their turn."""
         return len(self._queue)

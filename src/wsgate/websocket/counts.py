@@ -14,6 +14,8 @@ LIMITS = (
     "max_connections_per_address",
     "new_connections_per_address",
     "max_handshakes",
+    "messages_per_second",
+    "control_frames_per_second",
     "queue_per_connection",
     "queue_bytes_per_connection",
     "handshake_timeout",
@@ -21,6 +23,8 @@ LIMITS = (
     "close_timeout",
     "send_high_water",
     "send_timeout",
+    "idle_timeout",
+    "max_connection_age",
 )
 """The settings of `[limits]` whose hits are counted, whether or not any was hit yet."""
 

@@ -20,6 +20,7 @@ from wsgate.websocket.counts import Counts
 from wsgate.websocket.draining import GOING_AWAY, Draining, Farewell
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
+from wsgate.websocket.rates import Rate
 from wsgate.websocket.template import open_protocol
 from wsgate.websocket.underway import HandshakesUnderWay
 
@@ -77,6 +78,8 @@ class GatewayFactory(WebSocketServerFactory):
             options.max_connections_per_address,
             options.new_connections_per_address,
         )
+        self.message_rate = _rate(options.messages_per_second)
+        self.control_rate = _rate(options.control_frames_per_second)
         self.under_way = HandshakesUnderWay(options.max_handshakes)
         self.turning_away = 0
         """Connections without a place that wait to be told so."""
@@ -206,6 +209,10 @@ class GatewayFactory(WebSocketServerFactory):
     def page_for(self, path: str) -> Page | None:
         """The page of exactly this path, or None."""
         return self._pages.get(path)
+
+
+def _rate(per_second: int) -> Rate | None:
+    return Rate(per_second) if per_second else None
 
 
 def _accept_deflate(offers: Sequence[object]) -> PerMessageDeflateOfferAccept | None:

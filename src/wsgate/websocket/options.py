@@ -21,6 +21,8 @@ class WebSocketOptions:
     max_connections_per_address: int = 200
     new_connections_per_address: int = 20
     max_handshakes: int = 512
+    messages_per_second: int = 0
+    control_frames_per_second: int = 20
     queue: QueueLimits = field(default_factory=QueueLimits)
     handshake_timeout: float = 10.0
     ping_interval: float = 25.0
@@ -28,4 +30,6 @@ class WebSocketOptions:
     close_timeout: float = 5.0
     send_high_water: int = 256 * 1024
     send_timeout: float = 30.0
+    idle_timeout: float = 0.0
+    max_connection_age: float = 0.0
     compression: bool = False

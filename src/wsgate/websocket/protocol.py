@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from autobahn.util import encode_truncate
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -19,8 +20,11 @@ from wsgate.timeouts import Timeout
 from wsgate.websocket.counts import code_label
 from wsgate.websocket.draining import Farewell
 from wsgate.websocket.handshake import Refused, Upgrade, accept_response, autobahn_head
+from wsgate.websocket.intake import QUEUE, RATE
+from wsgate.websocket.lasting import LastingProtocol
+from wsgate.websocket.metered import MeteredConversation
 from wsgate.websocket.opening import OpeningProtocol
-from wsgate.websocket.writing import WritingProtocol, socket_of
+from wsgate.websocket.writing import socket_of
 
 _log = Logger(namespace="wsgate")
 
@@ -35,7 +39,7 @@ class _Silence:
     info = warn = error = critical = failure = trace = debug
 
 
-class GatewayProtocol(WritingProtocol):
+class GatewayProtocol(LastingProtocol):
     """The life of a connection after its handshake:
 
     - *open*: Autobahn reads the bytes; whole messages go to `_conversation`.
@@ -53,11 +57,13 @@ class GatewayProtocol(WritingProtocol):
 
     _subprotocol: str | None = None
     _close_timeout: Timeout | None = None
+    _rate_timeout: Timeout | None = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whichever end."""
         super().connectionLost(reason)
-        for timeout in (self._send_timeout, self._close_timeout):
+        self._stop_lasting()
+        for timeout in (self._send_timeout, self._close_timeout, self._rate_timeout):
             if timeout is not None:
                 timeout.cancel()
         self._held = self._sending = None
@@ -80,13 +86,27 @@ class GatewayProtocol(WritingProtocol):
             self._open_by_autobahn(upgrade)
         else:
             self._open_as_template(upgrade)
-        self._conversation = Conversation(
-            connection_id, route, params, self, self.factory.options.queue
-        )
+        self._converse(Conversation(connection_id, route, params, self, self.factory.options.queue))
+        self._begin_to_last()
         if rest:
             self.dataReceived(rest)
         if self.factory.farewell is not None:
             self.drain(self.factory.farewell)
+
+    def _converse(self, conversation: Conversation) -> None:
+        factory = self.factory
+        if factory.message_rate is None:
+            self._conversation = conversation
+        else:
+            self._conversation = cast(
+                Conversation,
+                MeteredConversation(
+                    conversation,
+                    factory.message_rate,
+                    factory.reactor.seconds,
+                    self._pause_for,
+                ),
+            )
 
     def _open_by_autobahn(self, upgrade: Upgrade) -> None:
         """Let Autobahn answer, because it has to negotiate an extension."""
@@ -157,22 +177,6 @@ class GatewayProtocol(WritingProtocol):
         self._held = end
         self.transport.pauseProducing()
 
-    def _sendAutoPing(self) -> None:
-        self._heard = False
-        super()._sendAutoPing()
-
-    def onAutoPingTimeout(self) -> None:
-        """No pong came in time; but while we do not read, or a long message comes in, none can."""
-        if self._reading_paused or self._held is not None or self._heard:
-            self._heard = False
-            self.autoPingTimeoutCall = self.factory.timeouts.call_later(
-                self.factory.options.pong_timeout, self.onAutoPingTimeout
-            )
-            return
-        self._dropped("no pong", "pong_timeout")
-        self._log_end("dropped: no pong within {seconds} s", seconds=self.autoPingTimeout)
-        super().onAutoPingTimeout()
-
     def onCloseHandshakeTimeout(self) -> None:
         """The client did not answer our close in time."""
         self._dropped("close timeout", "close_timeout")
@@ -212,9 +216,14 @@ class GatewayProtocol(WritingProtocol):
 
     def pause_reading(self) -> None:
         """Deliver no further message, and let TCP tell the client."""
-        self._reading_paused = True
         self.factory.counts.limits[self._full_queue()] += 1
-        self.transport.pauseProducing()
+        self._stop_reading(QUEUE)
+
+    def _pause_for(self, seconds: float) -> None:
+        """Too many messages came."""
+        self.factory.counts.limits["messages_per_second"] += 1
+        self._stop_reading(RATE)
+        self._rate_timeout = self.factory.timeouts.call_later(seconds, self._go_on_reading, RATE)
 
     def _full_queue(self) -> str:
         """The limit because of which the conversation takes no more."""
@@ -225,8 +234,7 @@ class GatewayProtocol(WritingProtocol):
 
     def resume_reading(self) -> None:
         """Go on with what is buffered, then with the socket."""
-        self._reading_paused = False
-        self._read_on()
+        self._go_on_reading(QUEUE)
 
     def conversation_idle(self) -> None:
         """All answers are out: what was held may happen."""
@@ -234,13 +242,6 @@ class GatewayProtocol(WritingProtocol):
             held, self._held = self._held, None
             held()
             self._read_on()
-
-    def _read_on(self) -> None:
-        if self._reading_paused or self._held is not None or self.state == self.STATE_CLOSED:
-            return
-        self.transport.resumeProducing()
-        if self.data and not self._consuming:
-            self.consumeData()
 
     @property
     def is_conversing(self) -> bool:

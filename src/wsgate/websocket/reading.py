@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from wsgate.gateway import Conversation
 from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
-from wsgate.websocket.opening import OpeningProtocol
+from wsgate.websocket.intake import IntakeProtocol
 
 _POLICY_VIOLATION = 1008
 
 
-class ReadingProtocol(OpeningProtocol):
-    """Gives whole messages to the conversation, read by the fast lane or by Autobahn.
-
-    It stops between two frames while reading is paused or an end is held.
-    """
+class ReadingProtocol(IntakeProtocol):
+    """Gives whole messages to the conversation, read by the fast lane or by Autobahn."""
 
     _conversation: Conversation | None = None
     """Set once the connection is open."""
-    _held: Callable[[], object] | None = None
-    """The end of the connection, while it waits for answers that are due."""
-    _reading_paused = False
-    _consuming = False
     _long_message: LongMessage | None = None
     _heard = False
     """Whether bytes came since the last ping, beside whole short messages."""
@@ -36,7 +27,7 @@ class ReadingProtocol(OpeningProtocol):
                 data = self._take_messages(data)
             if data:
                 self._heard = True
-                self._dataReceived(data)
+                self._hand_over(data)
         elif self._head is not None:
             self._receive_head(data)
 
@@ -88,19 +79,6 @@ class ReadingProtocol(OpeningProtocol):
             self._long_message = None
             self._conversation.message_received(long_message.payload, long_message.is_binary)
         return rest
-
-    def consumeData(self) -> None:
-        """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
-        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
-            super().consumeData()
-            return
-        self._consuming = True
-        try:
-            while not self._reading_paused and self._held is None and self.processData():
-                if self.state == self.STATE_CLOSED:
-                    break
-        finally:
-            self._consuming = False
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """The first frame of a message began."""
