@@ -11,6 +11,7 @@ SOURCE = Path(wsgate.__file__).parent
 
 ALLOWED = {
     "oneline": set(),
+    "compiled": set(),
     "backoff": set(),
     "timeouts": set(),
     "eager": set(),
@@ -19,10 +20,10 @@ ALLOWED = {
     "http1": set(),
     "utf8": set(),
     "cgi": {"http1"},
-    "fastcgi": {"backoff", "timeouts", "utf8"},
-    "gateway": {"cgi", "fastcgi", "http1", "oneline"},
+    "fastcgi": {"compiled", "backoff", "timeouts", "utf8"},
+    "gateway": {"compiled", "cgi", "fastcgi", "http1", "oneline"},
     "proxies": {"cgi"},
-    "websocket": {"cgi", "gateway", "http1", "oneline", "proxies", "timeouts", "utf8"},
+    "websocket": {"compiled", "cgi", "gateway", "http1", "oneline", "proxies", "timeouts", "utf8"},
     "php": {"backoff", "oneline"},
     "tls": {"proxies"},
     "demo": set(),
@@ -31,8 +32,8 @@ ALLOWED = {
     "figures": set(),
     "vitals": {"figures"},
     "measures": {"fastcgi", "figures", "gateway", "php", "websocket"},
-    "options": {"config"},
-    "ports": set(),
+    "options": {"compiled", "config"},
+    "ports": {"compiled"},
     "signals": set(),
     "pools": {"config", "fastcgi", "php"},
     "workers": {

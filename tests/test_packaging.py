@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -53,7 +54,8 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     ignored = shutil.ignore_patterns(
-        ".git", ".venv", ".tools", "reports", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
+        *(".git", ".venv", ".tools", "reports", "*.egg-info", "__pycache__", ".*_cache"),
+        *(".hypothesis", "build", "*.so"),
     )
     shutil.copytree(ROOT, source, ignore=ignored)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source, folder=folder)
@@ -98,7 +100,7 @@ def test_the_wheel_brings_every_file_of_the_package(wheel_names):
     expected = {
         f"wsgate/{path.relative_to(package)}"
         for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".c", ".so")
     }
     assert {"wsgate/py.typed", "wsgate/php/guardian.py"} <= expected
     assert any(name.startswith("wsgate/demo/") and name.endswith(".php") for name in expected)
@@ -124,12 +126,51 @@ def test_the_sdist_brings_the_plugin_the_licence_and_the_package(built):
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {
         "pyproject.toml",
+        "setup.py",
+        "src/wsgate/_speedups.c",
         "LICENSE",
         "README.md",
         f"src/{PLUGIN}",
         "src/wsgate/py.typed",
     } <= names
     assert not names & {f"src/{name}" for name in FOREIGN}
+
+
+@pytest.mark.slow
+def test_the_wheel_brings_the_compiled_part_where_it_can_be_built(wheel_names, environment):
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    can_build = headers.exists() and shutil.which(compiler) is not None
+    assert any(name.startswith("wsgate/_speedups.") for name in wheel_names) == can_build
+    said = run(environment / "python", "-m", "wsgate", "--version", folder=environment)
+    assert said.rstrip().endswith("compiled)" if can_build else "pure Python)")
+
+
+@pytest.mark.slow
+def test_without_a_compiler_it_installs_in_pure_python(built, environment, tmp_path):
+    (sdist,) = built.glob("*.tar.gz")
+    (tmp_path / "cc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    build = (
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+    )
+    run("env", f"CC={tmp_path}/cc", *build, "--wheel-dir", tmp_path, sdist, folder=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    folder = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        assert not any("_speedups" in name for name in archive.namelist())
+        archive.extractall(folder)
+    said = run(
+        *("env", f"PYTHONPATH={folder}", environment / "python", "-m", "wsgate", "--version"),
+        folder=tmp_path,
+    )
+    assert said.rstrip().endswith("pure Python)")
 
 
 @pytest.mark.slow

@@ -158,6 +158,12 @@ class CGIResponse(NamedTuple):
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
+def find_body(stdout: bytes) -> int:
+    """Where the body begins: behind the first empty line; 0 if there is none."""
+    match = _BLANK_LINE.search(stdout)
+    return match.end() if match else 0
+
+
 def parse_response(stdout: bytes | bytearray) -> CGIResponse:
     """Read the output of a script (RFC 3875 §6): header fields, an empty line, the body.
 

@@ -7,9 +7,11 @@ connection themselves.
 
 from __future__ import annotations
 
+from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.posixbase import _NO_FILEDESC
 from twisted.python import log
 
 
@@ -23,6 +25,7 @@ def call_directly(reactor: Any) -> None:
     poll = reactor._poller.poll
     selectables = reactor._selectables
     read_or_write = reactor._doReadOrWrite
+    disconnect = reactor._disconnectSelectable
 
     def do_poll(timeout: float | None) -> None:
         for fd, event in poll(-1 if timeout is None else timeout, len(selectables)):
@@ -30,7 +33,18 @@ def call_directly(reactor: Any) -> None:
             if selectable is None:
                 continue
             try:
-                read_or_write(selectable, fd, event)
+                if event != EPOLLIN:
+                    read_or_write(selectable, fd, event)
+                    continue
+                # What `_doReadOrWrite` comes to for an event that is nothing else.
+                try:
+                    why = selectable.doRead() if selectable.fileno() != -1 else _NO_FILEDESC
+                except BaseException as error:
+                    log.err()
+                    disconnect(selectable, error, False)
+                else:
+                    if why:
+                        disconnect(selectable, why, True)
             except Exception:
                 log.err()
 

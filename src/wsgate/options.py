@@ -18,6 +18,7 @@ from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
 from wsgate import __version__
+from wsgate.compiled import DESCRIPTION
 from wsgate.config import ConfigError, Gateway, Limits, Pool, Route, Settings, Source, build, read
 from wsgate.config.about import described
 from wsgate.config.errors import did_you_mean, escaped
@@ -158,7 +159,7 @@ class Options(TwistedOptions):
         """show the version, and exit"""
         print(
             f"wsgate {__version__} (Twisted {version('twisted')}, "
-            f"Autobahn {version('autobahn')}, Python {platform.python_version()})"
+            f"Autobahn {version('autobahn')}, Python {platform.python_version()}, {DESCRIPTION})"
         )
         raise SystemExit(0)
 

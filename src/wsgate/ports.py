@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsgate import __version__
+from wsgate.compiled import DESCRIPTION
 
 log = Logger(namespace="wsgate")
 
@@ -84,8 +85,9 @@ def announce(descriptions: Iterable[str], listening: Iterable[IListeningPort]) -
     """Log where clients connect."""
     for description, port in zip(descriptions, listening, strict=True):
         log.info(
-            "wsgate {version} listens on {url}",
+            "wsgate {version} ({codecs}) listens on {url}",
             version=__version__,
+            codecs=DESCRIPTION,
             url=_url(description, port.getHost()),
         )
 

@@ -16,7 +16,6 @@ from wsgate.fastcgi.errors import (
     ResponseTooLarge,
 )
 from wsgate.fastcgi.records import (
-    HEADER_SIZE,
     REQUEST_ID,
     Flag,
     ProtocolStatus,
@@ -25,7 +24,9 @@ from wsgate.fastcgi.records import (
     RecordType,
     Role,
     encode_record,
+    encode_request,
     stream_parts,
+    whole_answer,
 )
 from wsgate.utf8 import TextCheck
 
@@ -44,8 +45,6 @@ _BEGIN_KEEP = encode_record(
 _END_PARAMS = encode_record(RecordType.PARAMS)
 # FastCGI 1.0 §5.5: application status, protocol status, three reserved bytes.
 _END_BODY = Struct("!IB3x")
-_COMPLETE = encode_record(RecordType.END_REQUEST, bytes(_END_BODY.size))
-_STDOUT_START = encode_record(RecordType.STDOUT)[:4]
 
 # Plain numbers: looking up a member of an enum costs more than reading a record.
 _STDIN = RecordType.STDIN.value
@@ -83,6 +82,10 @@ class Response(NamedTuple):
             f"<Response: {len(self.stdout)} bytes of stdout, "
             f"{len(self.stderr)} of stderr, status {self.app_status}>"
         )
+
+
+# The class itself would build the tuple in Python.
+_new_response = tuple.__new__
 
 
 class ConnectionState(Enum):
@@ -149,7 +152,8 @@ class ResponderConnection:
 
     def send_request(self, request: Request, keep_connection: bool) -> bytes:
         """As `request_parts`, joined."""
-        return b"".join(self.request_parts(request, keep_connection))
+        params, stdin = request
+        return encode_request(self._begin(keep_connection), params, stdin)
 
     def request_parts(
         self, request: Request, keep_connection: bool
@@ -160,17 +164,20 @@ class ResponderConnection:
         With `keep_connection` the application is asked to leave the connection open after its
         answer (FCGI_KEEP_CONN, FastCGI 1.0 §5.1).
         """
+        return (
+            self._begin(keep_connection),
+            request.params,
+            _END_PARAMS,
+            *stream_parts(_STDIN, request.stdin),
+        )
+
+    def _begin(self, keep_connection: bool) -> bytes:
         if self.state is not _IDLE:
             raise RuntimeError(f"a request on a connection that is {self.state.name}")
         self.state = _ACTIVE
         self._keep_connection = keep_connection
         self._received = False
-        return (
-            _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE,
-            request.params,
-            _END_PARAMS,
-            *stream_parts(_STDIN, request.stdin),
-        )
+        return _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE
 
     def receive_data(self, data: bytes) -> Response | None:
         """Take what arrived; the answer if it is now complete.
@@ -183,14 +190,10 @@ class ResponderConnection:
         if not self._received:
             # Nearly every answer is one chunk of one STDOUT record and a good END_REQUEST.
             self._received = bool(data)
-            if data.endswith(_COMPLETE) and data.startswith(_STDOUT_START):
-                size = (data[4] << 8) | data[5]
-                if (
-                    len(data) == HEADER_SIZE + size + data[6] + len(_COMPLETE)
-                    and size <= self._max_answer_size
-                ):
-                    self.state = _IDLE if self._keep_connection else _CLOSED
-                    return Response(data[HEADER_SIZE : HEADER_SIZE + size], b"", 0)
+            stdout = whole_answer(data, self._max_answer_size)
+            if stdout is not None:
+                self.state = _IDLE if self._keep_connection else _CLOSED
+                return _new_response(Response, (stdout, b"", 0, False))
         return self._receive_records(data)
 
     def receive_eof(self) -> None:

@@ -6,6 +6,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import NamedTuple
 
+from wsgate.compiled import compiled
 from wsgate.fastcgi.errors import ProtocolError
 
 VERSION = 1
@@ -86,6 +87,12 @@ _END: dict[int, bytes] = {
 }
 
 
+_STDIN = RecordType.STDIN.value
+_STDOUT_START = _END[RecordType.STDOUT][:4]
+# FastCGI 1.0 §5.5: application status, protocol status, three reserved bytes.
+_COMPLETE = _pack_header(VERSION, RecordType.END_REQUEST, REQUEST_ID, 8, 0) + bytes(8)
+
+
 def encode_record(type: int, content: bytes = b"", request_id: int = REQUEST_ID) -> bytes:
     """One record of at most 65528 bytes of content, without padding. ValueError beyond.
 
@@ -112,6 +119,29 @@ def stream_parts(type: int, content: bytes | bytearray) -> list[bytes | memoryvi
         parts += (_pack_header(VERSION, type, REQUEST_ID, len(part), 0), part)
     parts.append(_END[type])
     return parts
+
+
+@compiled
+def encode_request(begin: bytes, params: bytes, stdin: bytes | bytearray, /) -> bytes:
+    """A whole request: BEGIN_REQUEST, PARAMS without their end, and the body of any size."""
+    return b"".join((begin, params, _END[RecordType.PARAMS], *stream_parts(_STDIN, stdin)))
+
+
+@compiled
+def whole_answer(data: bytes, max_size: int, /) -> bytes | None:
+    """STDOUT, if `data` is one STDOUT record and the END_REQUEST of a good end with status 0.
+
+    None for anything else, and if STDOUT is longer than `max_size` bytes.
+    """
+    if not (data.startswith(_STDOUT_START) and data.endswith(_COMPLETE)):
+        return None
+    ends = len(data) - len(_COMPLETE)
+    if ends < HEADER_SIZE:
+        return None
+    size = (data[4] << 8) | data[5]
+    if HEADER_SIZE + size + data[6] != ends or size > max_size:
+        return None
+    return data[HEADER_SIZE : HEADER_SIZE + size]
 
 
 class RecordDecoder:

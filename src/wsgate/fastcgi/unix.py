@@ -28,8 +28,12 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-READ_SIZE = 256 * 1024
-"""More than a UNIX socket holds: what is there is taken in one call."""
+READ_SIZE = 64 * 1024
+"""Bytes taken from a socket at a time. From 128 KiB on the C library may map the memory anew for
+each read, which costs more than all else that is done for a short answer."""
+
+LARGE_READ_SIZE = 256 * 1024
+"""The same after a read that found as much as it asked for; more than a UNIX socket holds."""
 
 MAX_PARTS = 64
 """Pieces given to the kernel in one call: more than the socket takes at once."""
@@ -89,6 +93,7 @@ class UNIXTransport:
     __slots__ = (
         "_protocol",
         "_reactor",
+        "_read_size",
         "_recv",
         "_send",
         "_sendmsg",
@@ -102,6 +107,7 @@ class UNIXTransport:
     ) -> None:
         self._reactor = reactor
         self._protocol = protocol
+        self._read_size = READ_SIZE
         self._socket: socket.socket | None = connection
         self._recv = connection.recv
         self._send = connection.send
@@ -141,13 +147,17 @@ class UNIXTransport:
     def doRead(self) -> Any:
         """Called by the reactor: there is data, or the end."""
         try:
-            data = self._recv(READ_SIZE)
+            data = self._recv(self._read_size)
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
         if not data:
             return main.CONNECTION_DONE
+        if len(data) >= READ_SIZE:
+            self._read_size = LARGE_READ_SIZE
+        elif self._read_size != READ_SIZE:
+            self._read_size = READ_SIZE
         self._protocol.dataReceived(data)
         return None
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from twisted.logger import LogLevel
 
 from wsgate import cgi, fastcgi
+from wsgate.compiled import compiled
 
 OnError = Literal["reply", "close"]
 
@@ -162,7 +163,48 @@ def reply_to_response(
     except NoAnswer as error:
         error.close = close
         raise
+    if not head.has_actions and head.status < 300 and head.content_length is None:
+        _remember(bytes(stdout[: len(stdout) - len(body)]), head.is_binary)
     return Reply(body, head.is_binary, close), warnings
+
+
+KNOWN_HEADS: dict[bytes, bool] = {}
+"""Heads, with their empty line, of answers that were one message and nothing else, and whether it
+was binary. A script sends the same few with every answer."""
+
+_MOST_HEADS = 128
+_LONGEST_HEAD = 1024
+
+
+def _remember(head: bytes, is_binary: bool) -> None:
+    if len(head) <= _LONGEST_HEAD:
+        if len(KNOWN_HEADS) >= _MOST_HEADS:
+            KNOWN_HEADS.clear()
+        KNOWN_HEADS[head] = is_binary
+
+
+@compiled
+def known_answer(
+    stdout: bytes | bytearray, heads: dict[bytes, bool], /
+) -> tuple[bytes, bool] | None:
+    """The message of an answer whose head is one of `heads`, and whether it is binary.
+
+    None for any other, for a bytearray, which is long, and for a text that is not UTF-8: they need
+    `reply_to_response`, which gives the same where this gives a message.
+    """
+    if type(stdout) is not bytes:
+        return None
+    start = cgi.find_body(stdout)
+    is_binary = heads.get(stdout[:start]) if start else None
+    if is_binary is None:
+        return None
+    body = stdout[start:]
+    if not (is_binary or body.isascii()):
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return None
+    return body, is_binary
 
 
 # What PHP logs when a script dies. Its output until then may have gone out as a 200 before.

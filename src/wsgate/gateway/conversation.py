@@ -9,8 +9,15 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from wsgate.fastcgi import Request, Response, ResponseTimeout, Unsent
-from wsgate.gateway.answer import Reply, failure_of, reply_to_failure, reply_to_response
-from wsgate.gateway.route import Route
+from wsgate.gateway.answer import (
+    KNOWN_HEADS,
+    Reply,
+    failure_of,
+    known_answer,
+    reply_to_failure,
+    reply_to_response,
+)
+from wsgate.gateway.route import Route, request_params
 from wsgate.oneline import one_line
 
 
@@ -161,15 +168,16 @@ class Conversation:
     def _ask(self, payload: bytes | bytearray, is_binary: bool) -> None:
         self._number += 1
         route = self._route
-        params = b"".join(
-            (
-                route.params,
-                self._params,
-                route.message_params(payload, is_binary, self._message_id),
-            )
+        number = self._number
+        params = request_params(
+            route.params,
+            self._params,
+            route.kind_of_message(payload, is_binary),
+            self.connection_id,
+            number,
+            len(payload),
         )
         self._in_flight = True
-        number = self._number
         unsent = route.pool.ask(Request(params, payload), self)
         # It may have failed by now, and the next one may have been asked.
         if unsent is not None and self._in_flight and number == self._number:
@@ -185,7 +193,11 @@ class Conversation:
         """The message in flight is answered."""
         if self._in_flight:
             try:
-                self._answered(response)
+                message = None if response.stderr else known_answer(response.stdout, KNOWN_HEADS)
+                if message is None:
+                    self._answered(response)
+                else:
+                    self._deliver(*message)
             except Exception:
                 self._broken()
 
@@ -210,6 +222,17 @@ class Conversation:
         for warning in warnings:
             self._log(LogLevel.warn, one_line(warning))
         self._finish(reply, answered=True)
+
+    def _deliver(self, payload: bytes, is_binary: bool) -> None:
+        """As `_finish`, for an answer that is one message and nothing else."""
+        self._in_flight = False
+        self._unsent = None
+        if self._closed:
+            self._route.tally.gone += 1
+            return
+        self._route.tally.answered += 1
+        self._peer.send_message(payload, is_binary)
+        self._next()
 
     def _refuse(self, error: BaseException, stderr: bytes) -> None:
         if not self._closed:
@@ -262,6 +285,17 @@ class Conversation:
         # A request may fail before it was even sent; then `_finish` comes back here from within.
         if self._asking:
             return
+        if self._queue:
+            self._ask_next()
+        if self._closed:
+            return
+        if self._reading_paused and not self._is_full():
+            self._reading_paused = False
+            self._peer.resume_reading()
+        if not (self._in_flight or self._queue):
+            self._peer.conversation_idle()
+
+    def _ask_next(self) -> None:
         self._asking = True
         while self._queue and not (self._closed or self._in_flight or self._output_paused):
             payload, is_binary = self._queue.popleft()
@@ -270,13 +304,6 @@ class Conversation:
                 self._queue = _NO_QUEUE
             self._ask(payload, is_binary)
         self._asking = False
-        if self._closed:
-            return
-        if self._reading_paused and not self._is_full():
-            self._reading_paused = False
-            self._peer.resume_reading()
-        if self.is_idle:
-            self._peer.conversation_idle()
 
     def _stop(self) -> None:
         self._closed = True

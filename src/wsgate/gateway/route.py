@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from wsgate import cgi
+from wsgate.compiled import compiled
 from wsgate.fastcgi import ConnectionPool, encode_pair, encode_pairs_record, encode_params
 from wsgate.gateway.answer import OnError
 from wsgate.http1 import RequestHead
@@ -71,13 +72,9 @@ class Route:
             pairs.append((b"WSGATE_SUBPROTOCOL", subprotocol.encode()))
         return encode_params(pairs)
 
-    def message_params(self, payload: bytes | bytearray, is_binary: bool, message_id: str) -> bytes:
-        """The PARAMS record that differs from message to message."""
-        return encode_pairs_record(
-            _kind_of_message(self.content_type(payload, is_binary), is_binary)
-            + encode_pair(b"CONTENT_LENGTH", b"%d" % len(payload))
-            + encode_pair(b"WSGATE_MESSAGE_ID", message_id.encode())
-        )
+    def kind_of_message(self, payload: bytes | bytearray, is_binary: bool) -> bytes:
+        """The pairs that all messages of a kind have, for `request_params`."""
+        return _kind_of_message(self.content_type(payload, is_binary), is_binary)
 
     def content_type(self, payload: bytes | bytearray, is_binary: bool) -> str:
         """The `CONTENT_TYPE` of a message.
@@ -92,6 +89,28 @@ class Route:
         if payload[:1] in (b"{", b"["):
             return "application/json"
         return "application/x-www-form-urlencoded"
+
+
+@compiled
+def request_params(
+    route: bytes, connection: bytes, kind: bytes, connection_id: str, number: int, size: int, /
+) -> bytes:
+    """All PARAMS records of the request for one message.
+
+    Args:
+        route: the records of `Route.params`.
+        connection: the records of `Route.connection_params`.
+        kind: the pairs of `Route.kind_of_message`.
+        connection_id: as in `WSGATE_CONNECTION_ID`.
+        number: of the message on its connection, from 1.
+        size: of the message, in bytes.
+    """
+    record = encode_pairs_record(
+        kind
+        + encode_pair(b"CONTENT_LENGTH", b"%d" % size)
+        + encode_pair(b"WSGATE_MESSAGE_ID", f"{connection_id}:{number}".encode())
+    )
+    return b"".join((route, connection, record))
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from autobahn.websocket.protocol import create_xor_masker
 
+from wsgate.compiled import compiled
 from wsgate.utf8 import TextCheck
 
 _TEXT_FRAME = 0x81
@@ -21,7 +22,8 @@ LONG_HEADER = 14
 """Bytes before the payload of a frame with a length of eight bytes: 2, the length, the mask."""
 
 
-def take_message(data: bytes, start: int, limit: int) -> tuple[bytes, bool, int] | None:
+@compiled
+def take_message(data: bytes, start: int, limit: int, /) -> tuple[bytes, bool, int] | None:
     """The message at `start`, if it is one whole, final, masked frame of at most 65535 bytes.
 
     Args:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wsgate.compiled import compiled
+
 _FIN = 0x80
 _RSV1 = 0x40
 _CONTINUATION = 0x0
@@ -22,8 +24,14 @@ def encode_message(
     """
     size = len(payload)
     if size <= fragment_size:
-        return _header(opcode | (_RSV1 if rsv1 else 0) | _FIN, size) + payload
+        return encode_frame(opcode | (_RSV1 if rsv1 else 0) | _FIN, payload)
     return b"".join(encode_fragments(opcode, payload, fragment_size, size, rsv1=rsv1))
+
+
+@compiled
+def encode_frame(first: int, payload: bytes | memoryview, /) -> bytes:
+    """One unmasked frame with this first byte."""
+    return _header(first, len(payload)) + payload
 
 
 def encode_fragments(

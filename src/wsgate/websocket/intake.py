@@ -33,10 +33,14 @@ class IntakeProtocol(OpeningProtocol):
     _unread = b""
     """What came and was not handed over."""
     _consuming = False
+    _is_clear = False
+    """Whether nothing but the state can keep the next chunk from beginning with a message that
+    Autobahn need not see. Whoever changes anything else that it hangs on makes it False."""
     _steps_after_failure = 0
 
     def _stop_reading(self, reason: int) -> None:
         self._reading_paused |= reason
+        self._is_clear = False
         self.transport.pauseProducing()
 
     def _go_on_reading(self, reason: int) -> None:
@@ -91,6 +95,7 @@ class IntakeProtocol(OpeningProtocol):
 
     def consumeData(self) -> None:
         """Parse what is buffered, but stop as soon as reading is paused or an end is held."""
+        self._is_clear = False
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().consumeData()
             return

@@ -20,6 +20,7 @@ class PingingProtocol(WritingProtocol):
 
     def _sendAutoPing(self) -> None:
         self._heard = False
+        self._is_clear = False
         super()._sendAutoPing()
 
     def onAutoPingTimeout(self) -> None:

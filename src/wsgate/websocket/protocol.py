@@ -175,6 +175,7 @@ class GatewayProtocol(LastingProtocol):
 
     def _hold(self, end: Callable[[], object]) -> None:
         self._held = end
+        self._is_clear = False
         self.transport.pauseProducing()
 
     def onCloseHandshakeTimeout(self) -> None:

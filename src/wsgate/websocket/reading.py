@@ -7,6 +7,7 @@ from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
 from wsgate.websocket.intake import IntakeProtocol
 
 _POLICY_VIOLATION = 1008
+_OPEN = IntakeProtocol.STATE_OPEN
 
 
 class ReadingProtocol(IntakeProtocol):
@@ -20,16 +21,27 @@ class ReadingProtocol(IntakeProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came from the client."""
+        if self._is_clear and self.state == _OPEN:
+            # Nearly always it is one message and nothing else.
+            taken = take_message(data, 0, self.factory.fast_limit)
+            if taken is not None and taken[2] == len(data):
+                self._conversation.message_received(taken[0], taken[1])  # type: ignore[union-attr]
+                return
         if self._conversation is not None:
-            if self._long_message is not None:
-                data = self._go_on_with_long_message(data)
-            if data and self._is_between_messages():
-                data = self._take_messages(data)
-            if data:
-                self._heard = True
-                self._hand_over(data)
+            self._is_clear = False
+            self._receive(data)
+            self._is_clear = self._long_message is None and self._is_between_messages()
         elif self._head is not None:
             self._receive_head(data)
+
+    def _receive(self, data: bytes) -> None:
+        if self._long_message is not None:
+            data = self._go_on_with_long_message(data)
+        if data and self._is_between_messages():
+            data = self._take_messages(data)
+        if data:
+            self._heard = True
+            self._hand_over(data)
 
     def _is_between_messages(self) -> bool:
         """Whether a chunk may begin with a message that Autobahn need not see."""

@@ -8,10 +8,11 @@ from typing import Any
 from twisted.logger import Logger
 
 from wsgate.timeouts import Timeout
-from wsgate.websocket.frames import encode_fragments, encode_message
-from wsgate.websocket.reading import ReadingProtocol
+from wsgate.websocket.frames import encode_fragments, encode_frame, encode_message
+from wsgate.websocket.reading import _OPEN, ReadingProtocol
 
 _TEXT, _BINARY = 1, 2
+_TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82
 
 AT_ONCE = 256 * 1024
 """Bytes of a message sent in one turn of the reactor; the rest waits for others to be served."""
@@ -41,11 +42,14 @@ class WritingProtocol(ReadingProtocol):
 
     def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
         """Send one whole message, in fragments where it is long."""
-        if self.state != self.STATE_OPEN:
+        if self.state != _OPEN:
             return
-        opcode = _BINARY if is_binary else _TEXT
         fragment_size = self.factory.options.fragment_size
         deflate = self._perMessageCompress
+        if deflate is None and len(payload) <= fragment_size <= AT_ONCE:
+            self.transport.write(encode_frame(_BINARY_FRAME if is_binary else _TEXT_FRAME, payload))
+            return
+        opcode = _BINARY if is_binary else _TEXT
         if deflate is not None:
             deflate.start_compress_message()
             payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
