@@ -53,6 +53,7 @@ def _connection_pool(
         queue_deadline=pool.queue_deadline,
         response_timeout=pool.response_timeout,
         connect_timeout=pool.connect_timeout,
+        write_timeout=pool.write_timeout,
         keep_connections=pool.keeps_connections,
         own_workers=pool.private,
         max_answer_size=limits.max_answer_size,

@@ -94,6 +94,7 @@ def test_the_defaults_are_these(folder):
                 "queue_deadline": 5.0,
                 "response_timeout": 30.0,
                 "connect_timeout": 1.0,
+                "write_timeout": 5.0,
                 "breaker_connects": 10,
                 "breaker_percent": 50,
                 "keep_connections": None,

@@ -10,6 +10,7 @@ OTHERS = {
     "ResponseNeverReceived",
     "ResponseCutOff",
     "ResponseTooLarge",
+    "RequestTimeout",
     "ResponseTimeout",
 }
 

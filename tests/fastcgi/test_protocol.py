@@ -25,6 +25,7 @@ from wsgate.timeouts import Timeouts
 class RecordingOwner:
     keep_connections = True
     response_timeout = 30.0
+    write_timeout = 4.0
     max_answer_size = 100
     stopped = False
 

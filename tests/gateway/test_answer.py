@@ -151,6 +151,7 @@ ERRORS = [
     (fastcgi.ResponseNeverReceived, 502, "the backend closed the connection", 1011, LogLevel.error),
     (fastcgi.ResponseCutOff, 502, "the backend closed the connection", 1011, LogLevel.error),
     (fastcgi.ResponseTimeout, 504, "the backend took too long", 1011, LogLevel.error),
+    (fastcgi.RequestTimeout, 504, "the backend took too long", 1011, LogLevel.error),
     (fastcgi.ResponseTooLarge, 502, "the answer is too large", 1011, LogLevel.error),
     (fastcgi.ProtocolError, 502, "bad answer from the backend", 1011, LogLevel.error),
     (cgi.MalformedResponse, 502, "bad answer from the backend", 1011, LogLevel.error),

@@ -24,6 +24,7 @@ from wsgate.fastcgi import (
     FastCGIError,
     NotSent,
     Request,
+    RequestTimeout,
     Response,
     ResponseCutOff,
     ResponseNeverReceived,
@@ -289,6 +290,20 @@ class EveryWay:
             response = await self.ask(pool, "unread.php", bytes(2**20))
             self.assertEqual(body(response), b"512M /unread.php")
         self.assertEqual(len(self.runs("unread.php")), 10)
+
+    async def test_a_body_that_no_worker_takes_is_given_up_and_others_go_on(self):
+        pool = self.make_pool(write_timeout=0.5)
+        workers = self.fpm.worker_pids()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            # More than the kernel keeps for a connection.
+            with self.assertRaises(RequestTimeout):
+                await self.ask(pool, "digest.php", bytes(16 * 2**20))
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        await self.check_digest(pool, b"after")
 
     async def test_params_of_every_length_arrive(self):
         pool = self.make_pool()

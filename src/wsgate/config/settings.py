@@ -213,6 +213,16 @@ class Pool:
             why="it is on this machine or in this network",
         ),
     )
+    write_timeout: float = field(
+        default=5.0,
+        metadata=about(
+            Time(0.1, 600),
+            "PHP-FPM takes nothing more of a long message",
+            limit="longer: the client gets error 504; the script may run with a part of the body",
+            why="a worker reads the whole body before the script runs, so only a stuck one stops; "
+            "response_timeout would keep the message in memory for longer",
+        ),
+    )
     breaker_connects: int = field(
         default=10,
         metadata=about(

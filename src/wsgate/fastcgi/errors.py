@@ -12,6 +12,7 @@ The type says how far we got, because that alone decides whether the same reques
      │   └─ PoolStopped          the pool takes no more requests
      ├─ ApplicationOverloaded    the application said that it did not take the request
      ├─ ProtocolError            it sent what FastCGI 1.0 does not allow; it may have run
+     ├─ RequestTimeout           it stopped taking a long request; it may run, with a part of it
      ├─ ResponseNeverReceived    sent, then the connection ended, nothing back; it may have run
      ├─ ResponseCutOff           the connection ended before END_REQUEST; it ran
      ├─ ResponseTooLarge         the answer is larger than we take; it ran
@@ -31,6 +32,7 @@ __all__ = [
     "ProtocolError",
     "QueueFull",
     "QueueTimeout",
+    "RequestTimeout",
     "ResponseCutOff",
     "ResponseNeverReceived",
     "ResponseTimeout",
@@ -85,6 +87,13 @@ class ApplicationOverloaded(FastCGIError):
 
 class ProtocolError(FastCGIError):
     """The application sent something FastCGI 1.0 does not allow. It may have run."""
+
+
+class RequestTimeout(FastCGIError):
+    """The application took nothing more of a request for the pool's `write_timeout`.
+
+    It may run, with the part of the body that it has got: CONTENT_LENGTH tells it so.
+    """
 
 
 class ResponseNeverReceived(FastCGIError):

@@ -22,6 +22,7 @@ from wsgate.fastcgi.errors import (
     ProtocolError,
     QueueFull,
     QueueTimeout,
+    RequestTimeout,
     ResponseCutOff,
     ResponseNeverReceived,
     ResponseTimeout,
@@ -31,7 +32,13 @@ from wsgate.fastcgi.queue import Queue
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 from wsgate.timeouts import Timeouts
 
-LOST = (ResponseNeverReceived, ResponseCutOff, ProtocolError, ApplicationOverloaded)
+LOST = (
+    RequestTimeout,
+    ResponseNeverReceived,
+    ResponseCutOff,
+    ProtocolError,
+    ApplicationOverloaded,
+)
 """Failures of transport after sending: they count for the backend's circuit breaker."""
 
 
@@ -51,7 +58,8 @@ class ConnectionPool:
     requests fail at once with CircuitOpen.
 
     Once a byte was sent, a request is never sent again; its answer must be complete within
-    `response_timeout` seconds of that and hold at most `max_answer_size` bytes of STDOUT.
+    `response_timeout` seconds of that and hold at most `max_answer_size` bytes of STDOUT. A request
+    of which the application takes nothing more for `write_timeout` seconds fails before that.
 
     With `keep_connections` a connection is used again, the least recently used first, since after
     `fastcgi_finish_request()` a worker goes on with the last request; there are never more than
@@ -77,6 +85,7 @@ class ConnectionPool:
         queue_deadline: float = 5.0,
         response_timeout: float = 30.0,
         connect_timeout: float = 1.0,
+        write_timeout: float = 5.0,
         keep_connections: bool = False,
         own_workers: bool = False,
         max_answer_size: int = 16 * 2**20,
@@ -94,6 +103,7 @@ class ConnectionPool:
         self._given_up = 0
         """Workers that may still be busy with a request whose answer came too late."""
         self.response_timeout = response_timeout
+        self.write_timeout = write_timeout
         self.max_answer_size = max_answer_size
         self.requests = 0
         self.errors: dict[str, int] = {}
@@ -357,7 +367,7 @@ class ConnectionPool:
     def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
         """There will be no answer, and the connection is closed."""
         self._count_error(type(error).__name__)
-        if isinstance(error, ResponseTimeout):
+        if isinstance(error, (ResponseTimeout, RequestTimeout)):
             self._given_up += 1
         protocol.discard()
         backend = protocol.backend

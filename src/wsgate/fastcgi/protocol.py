@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, ITransport
@@ -10,9 +9,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsgate.fastcgi.backend import Backend
-from wsgate.fastcgi.connection import Request, ResponderConnection
-from wsgate.fastcgi.errors import FastCGIError
+from wsgate.fastcgi.connection import ConnectionState, Request, ResponderConnection, Response
+from wsgate.fastcgi.errors import FastCGIError, RequestTimeout
 from wsgate.fastcgi.records import MAX_CONTENT
+from wsgate.fastcgi.sending import Sending
 from wsgate.fastcgi.unsent import Turn
 from wsgate.timeouts import Timeout, Timeouts
 
@@ -23,6 +23,7 @@ class Owner(Protocol):
     timeouts: Timeouts
     keep_connections: bool
     response_timeout: float
+    write_timeout: float
     max_answer_size: int
     stopped: bool
 
@@ -56,10 +57,10 @@ class FastCGIProtocol:
         "_deadline",
         "_owner",
         "_receive",
+        "_sending",
         "_timer",
         "_timer_due",
         "_turn",
-        "_write_parts",
         "backend",
         "transport",
     )
@@ -68,7 +69,7 @@ class FastCGIProtocol:
         self.backend = backend
         # Any: what Twisted gives has more than ITransport promises.
         self.transport: Any = None
-        self._write_parts: Callable[[Iterable[bytes | memoryview]], None] | None = None
+        self._sending: Sending | None = None
         self._owner = owner
         self._connection = ResponderConnection(owner.max_answer_size)
         self._receive = self._connection.receive_data
@@ -88,15 +89,43 @@ class FastCGIProtocol:
         self._deadline = owner.timeouts.seconds() + owner.response_timeout
         if self._timer is None or self._deadline < self._timer_due:
             self._start_timer(owner.response_timeout)
-        connection = self._connection
-        if self._write_parts is not None and len(request.stdin) > MAX_CONTENT:
-            self._write_parts(connection.request_parts(request, owner.keep_connections))
+        if len(request.stdin) > MAX_CONTENT:
+            self._send_long(request)
         else:
-            self.transport.write(connection.send_request(request, owner.keep_connections))
+            self.transport.write(self._connection.send_request(request, owner.keep_connections))
+
+    def _send_long(self, request: Request) -> None:
+        owner = self._owner
+        sending = Sending(owner.timeouts, owner.write_timeout, self.transport, self._stalled)
+        self._sending = sending
+        self._receive = self._receive_while_sending
+        sending.start(self._connection.request_parts(request, owner.keep_connections))
+
+    def _receive_while_sending(self, data: bytes) -> Response | None:
+        response = self._connection.receive_data(data)
+        if response is not None and self._sending is not None:
+            if self._sending.left:
+                # Answered before it was asked all; the rest must not precede another request.
+                self._connection.state = ConnectionState.CLOSED
+            self._sent()
+        return response
+
+    def _sent(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+            self._receive = self._connection.receive_data
+
+    def _stalled(self) -> None:
+        stderr = self._connection.time_out().stderr
+        seconds = self._owner.write_timeout
+        self._fail(RequestTimeout(f"nothing was taken for {seconds:g} s", stderr=stderr))
 
     def close(self) -> None:
         """Close at once, without a word to the owner. Harmless when closed, or not yet open."""
         self._stop_timer()
+        if self._sending is not None:
+            self._sent()
         if not self._closed:
             self._closed = True
             if self.transport is not None:
@@ -168,8 +197,6 @@ class FastCGIProtocol:
         set_no_delay = getattr(transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
-        # Only our own transport takes views; Twisted's want bytes.
-        self._write_parts = getattr(transport, "write_parts", None)
         self._owner.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -198,6 +225,8 @@ class FastCGIProtocol:
             return
         self._closed = True
         self._stop_timer()
+        if self._sending is not None:
+            self._sent()
         try:
             self._connection.receive_eof()
         except FastCGIError as error:

@@ -135,6 +135,11 @@ class UNIXTransport:
         if self._socket is not None:
             self._wait_with(memoryview(part) for part in parts)
 
+    @property
+    def unsent_size(self) -> int:
+        """Bytes that the socket has yet to take."""
+        return sum(map(len, self._unsent))
+
     def _wait_with(self, parts: Iterable[memoryview]) -> None:
         self._unsent.extend(parts)
         self._reactor.addWriter(self)

@@ -80,6 +80,7 @@ class Failure(NamedTuple):
 _OVERLOADED = Failure(503, "overloaded, try again later", LogLevel.warn, overload=True)
 _UNAVAILABLE = Failure(502, "the backend is not available", LogLevel.error)
 _BAD_ANSWER = Failure(502, "bad answer from the backend", LogLevel.error)
+_TOO_LONG = Failure(504, "the backend took too long", LogLevel.error)
 _LOST = Failure(502, "the backend closed the connection", LogLevel.error)
 
 FAILURES: dict[type[BaseException], Failure] = {
@@ -92,7 +93,8 @@ FAILURES: dict[type[BaseException], Failure] = {
     fastcgi.CircuitOpen: _UNAVAILABLE._replace(level=None),
     fastcgi.ResponseNeverReceived: _LOST,
     fastcgi.ResponseCutOff: _LOST,
-    fastcgi.ResponseTimeout: Failure(504, "the backend took too long", LogLevel.error),
+    fastcgi.RequestTimeout: _TOO_LONG,
+    fastcgi.ResponseTimeout: _TOO_LONG,
     fastcgi.ResponseTooLarge: Failure(502, "the answer is too large", LogLevel.error),
     fastcgi.ProtocolError: _BAD_ANSWER,
     cgi.MalformedResponse: _BAD_ANSWER,
