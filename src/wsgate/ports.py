@@ -105,21 +105,43 @@ def _url(description: str, host: Any) -> str:
 
 
 SPARE_FILES = 512
-"""Descriptors beside those of the clients: PHP, logs, the reactor, connections being refused."""
+"""Descriptors beside those of clients and of connections to PHP: logs, the reactor, connections
+that are turned away, what a restart of PHP needs."""
+
+FEWEST_SPARE_FILES = 128
+"""The same where there are few in all: a quarter of them, but not below this."""
 
 
-def raise_file_limit(connections: int) -> None:
-    """Use what the hard limit allows; warn where that is too little for `max_connections`."""
-    needed = connections + SPARE_FILES
+def raise_file_limit(connections: int, to_php: int) -> int:
+    """Use what the hard limit on open files allows; give how many clients there is room for.
+
+    `connections` is how many may come, `to_php` how many connections to PHP there may be at a time.
+    The result is `connections`, or less with a warning; at least 1.
+    """
+    needed = connections + to_php + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        if soft < needed:
-            log.warn(
-                "limits.max_connections = {connections}: this process may open only {files} files; "
-                "raise its limit (systemd: LimitNOFILE={needed}) or lower max_connections",
-                connections=connections,
-                files=soft,
-                needed=needed,
-            )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = room_for_clients(connections, to_php, soft)
+    if room < connections:
+        log.warn(
+            "limits.max_connections = {connections}: this process may open only {files} files, so "
+            "it takes {room} clients; raise its limit (systemd: LimitNOFILE={needed}) or lower "
+            "max_connections",
+            connections=connections,
+            files=soft,
+            room=room,
+            needed=needed,
+        )
+    return room
+
+
+def room_for_clients(connections: int, to_php: int, files: int) -> int:
+    """How many of `connections` clients a process takes that may open `files` files.
+
+    What a client takes more than there is would be missing where PHP is called.
+    """
+    spare = min(SPARE_FILES, max(FEWEST_SPARE_FILES, files // 4))
+    return max(1, min(connections, files - to_php - spare))

@@ -253,7 +253,9 @@ class GatewayService(Service):
             StartFailed: one of them cannot be bound.
         """
         super().privilegedStartService()
-        raise_file_limit(self.factory.options.max_connections)
+        self.factory.census.limit = raise_file_limit(
+            self.factory.options.max_connections, sum(pool.max_in_flight for pool in self.pools)
+        )
         for description, endpoint in self._ports:
             port = bind(description, endpoint, self.factory)
             write_eagerly(port)
