@@ -2,7 +2,7 @@
 
    Each function does in one call what a few lines of Python do: those lines stand in the module
    that a function's comment names, are the reference, and are used where this file was not built.
-   tests/test_speedups.py compares the two. Nothing here keeps state, waits, or gives up the GIL.
+   tests/test_compiled.py compares the two. Nothing here keeps state, waits, or gives up the GIL.
 
    Every length is checked before a byte is read, and sums of lengths before memory is asked for. */
 
