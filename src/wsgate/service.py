@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 
-from wsgate import cgi, control, demo, php, tls, workers
+from wsgate import cgi, control, demo, floods, php, tls, workers
 from wsgate import config as settings
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
@@ -274,6 +274,7 @@ class GatewayService(Service):
             raise StartFailed(str(error)) from None
         self._watch_certificates()
         collect_rarely()
+        floods.OF_THIS_PROCESS.start(self._reactor)
         self.ready = True
         if self._vitals is not None:
             self._vitals.start()
@@ -344,6 +345,7 @@ class GatewayService(Service):
         await DeferredList([_deferred(private.stopService()) for private in self._privates])
         if self._vitals is not None:
             self._vitals.stop()
+        floods.OF_THIS_PROCESS.stop()
         log.info("stopped; messages: {tally}", tally=self.factory.tally())
 
     def _give_up(self) -> None:

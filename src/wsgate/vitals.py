@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from wsgate import __version__
 from wsgate.figures import Samples
+from wsgate.floods import OF_THIS_PROCESS
 
 PERIOD = 1.0
 WINDOW = 30
@@ -104,6 +105,7 @@ class Vitals:
             ("wsgate_reactor_lag_seconds",): self.lag.last,
             ("wsgate_reactor_lag_max_seconds",): self.lag.worst,
             ("wsgate_log_lost_total",): self.lost.count,
+            ("wsgate_log_suppressed_total",): OF_THIS_PROCESS.suppressed,
             **dict(_process()),
         }
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, HTTPFactory, Request
 
 from wsgate.control.answers import Answer, Asked, Endpoint, answer, refused
 from wsgate.control.token import is_allowed
+from wsgate.floods import CalmLogger
 
 MAX_CONNECTIONS = 64
 PER_SECOND = 100
@@ -31,7 +31,7 @@ IDLE_TIMEOUT = 60.0
 REQUEST_TIMEOUT = 10.0
 """Seconds from the first byte of a request to its last, and for the answer to be taken."""
 
-_log = Logger(namespace="wsgate")
+_log = CalmLogger(namespace="wsgate")
 
 
 class ControlRequest(Request):

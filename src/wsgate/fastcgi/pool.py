@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from wsgate.fastcgi.backend import Backend, Backends
 from wsgate.fastcgi.breaker import BreakerRules
@@ -30,6 +29,7 @@ from wsgate.fastcgi.errors import (
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.queue import Queue
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
+from wsgate.floods import CalmLogger
 from wsgate.timeouts import Timeouts
 
 LOST = (
@@ -73,7 +73,7 @@ class ConnectionPool:
     answers that were followed by bytes of no answer.
     """
 
-    _log = Logger()
+    _log = CalmLogger(namespace="wsgate")
 
     def __init__(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from wsgate.fastcgi import Request, Response, ResponseTimeout, Unsent
+from wsgate.floods import CalmLogger
 from wsgate.gateway.answer import (
     KNOWN_HEADS,
     Reply,
@@ -78,7 +80,7 @@ class Conversation:
         "connection_id",
     )
 
-    log = Logger(namespace="wsgate")
+    log = CalmLogger(namespace="wsgate")
 
     called = False
     """Pools ask this of a turn: whether it is to be told nothing any more."""
@@ -218,9 +220,10 @@ class Conversation:
             self._refuse(error, response.stderr)
             return
         if response.stderr:
-            self._log(LogLevel.warn, "PHP says: " + one_line(response.stderr))
+            said = "PHP says: " + one_line(response.stderr)
+            self._log(LogLevel.warn, said, kind=said)
         for warning in warnings:
-            self._log(LogLevel.warn, one_line(warning))
+            self._log(LogLevel.warn, one_line(warning), kind=warning)
         self._finish(reply, answered=True)
 
     def _deliver(self, payload: bytes, is_binary: bool) -> None:
@@ -248,15 +251,16 @@ class Conversation:
             self.log.failure("message {id}", Failure(error), id=self._message_id)
             return
         said = one_line(stderr)
-        self._log(level, one_line(str(error)) + (f"; PHP says: {said}" if said else ""))
+        text = one_line(str(error)) + (f"; PHP says: {said}" if said else "")
+        self._log(level, text, kind=(self._route.path, type(error)))
 
     def _broken(self) -> None:
         self.log.failure("connection {connection_id}", connection_id=self.connection_id)
         self._stop()
         self._peer.close(1011, "internal error")
 
-    def _log(self, level: LogLevel, text: str) -> None:
-        self.log.emit(level, "message {id}: {text}", id=self._message_id, text=text)
+    def _log(self, level: LogLevel, text: str, kind: Hashable) -> None:
+        self.log.emit(level, "message {id}: {text}", id=self._message_id, text=text, kind=kind)
 
     def _finish(self, reply: Reply, *, answered: bool) -> None:
         """The message in flight is over: send what it came to, and take the next."""

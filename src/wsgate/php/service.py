@@ -9,10 +9,10 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsgate.backoff import Backoff
+from wsgate.floods import CalmLogger
 from wsgate.php.command import Command, command_for
 from wsgate.php.configuration import EXTENSIONS, check_extensions, settings
 from wsgate.php.find import Program
@@ -49,7 +49,7 @@ class PrivatePHP(Service):
             in startService, when there is no place for the socket.
     """
 
-    log = Logger()
+    log = CalmLogger(namespace="wsgate")
     socket_path: str = ""
 
     def __init__(
@@ -224,4 +224,10 @@ class PrivatePHP(Service):
         self.log.failure("{php!r}: an error in what was told of it", failure, php=self)
 
     def _relay(self, line: LogLine) -> None:
-        self.log.emit(line.level, "PHP {pool}: {line}", pool=self._pool, line=line.text)
+        self.log.emit(
+            line.level,
+            "PHP {pool}: {line}",
+            pool=self._pool,
+            line=line.text,
+            kind=(self._pool, line.text),
+        )

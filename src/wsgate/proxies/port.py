@@ -14,15 +14,15 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
 from wsgate.cgi import UNIX, Address
+from wsgate.floods import CalmLogger
 from wsgate.proxies.header import BadHeader, HeaderBuffer
 from wsgate.proxies.trusted import TrustedProxies
 
-_log = Logger(namespace="wsgate")
+_log = CalmLogger(namespace="wsgate")
 
 
 class ProxiedProtocol(ProtocolWrapper):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsgate.cgi import Client
+from wsgate.floods import CalmLogger
 from wsgate.gateway import Route
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head, response
 from wsgate.websocket.entering import EnteringProtocol, no_place
@@ -22,7 +22,7 @@ from wsgate.websocket.handshake import (
 )
 from wsgate.websocket.identity import Identity, address_of, identify
 
-_log = Logger(namespace="wsgate")
+_log = CalmLogger(namespace="wsgate")
 
 
 class OpeningProtocol(EnteringProtocol):
@@ -127,6 +127,7 @@ class OpeningProtocol(EnteringProtocol):
                 status=status,
                 host=self._host or address_of(self.transport.getPeer()).host,
                 reason=reason,
+                kind=(status, reason),
             )
         text = (("Content-Type", "text/plain; charset=utf-8"),)
         self._respond(status, headers + text, f"{reason}\n".encode())

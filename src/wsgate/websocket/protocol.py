@@ -10,10 +10,10 @@ from typing import cast
 from autobahn.util import encode_truncate
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsgate.cgi import Client
+from wsgate.floods import CalmLogger
 from wsgate.gateway import Conversation, Route
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
@@ -24,9 +24,9 @@ from wsgate.websocket.intake import QUEUE, RATE
 from wsgate.websocket.lasting import LastingProtocol
 from wsgate.websocket.metered import MeteredConversation
 from wsgate.websocket.opening import OpeningProtocol
-from wsgate.websocket.writing import socket_of
+from wsgate.websocket.writing import LOST, is_of_tls, is_ordinary_end, socket_of
 
-_log = Logger(namespace="wsgate")
+_log = CalmLogger(namespace="wsgate")
 
 
 class _Silence:
@@ -69,7 +69,9 @@ class GatewayProtocol(LastingProtocol):
         self._held = self._sending = None
         if self._conversation is not None:
             self._conversation.connection_lost()
-            self._connectionLost(reason)
+            self._connectionLost(LOST if is_of_tls(reason) else reason)
+        if not is_ordinary_end(reason):
+            self._log_fault(reason)
 
     # -- opening
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.internet.error import ConnectionClosed, ConnectionLost
+from twisted.python.failure import Failure
 
+from wsgate.floods import CalmLogger
+from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
 from wsgate.websocket.frames import encode_fragments, encode_frame, encode_message
 from wsgate.websocket.reading import _OPEN, ReadingProtocol
@@ -17,7 +20,7 @@ _TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82
 AT_ONCE = 256 * 1024
 """Bytes of a message sent in one turn of the reactor; the rest waits for others to be served."""
 
-_log = Logger(namespace="wsgate")
+_log = CalmLogger(namespace="wsgate")
 
 
 class WritingProtocol(ReadingProtocol):
@@ -126,6 +129,16 @@ class WritingProtocol(ReadingProtocol):
         self.factory.counts.drops[cause] += 1
         self.factory.counts.limits[limit] += 1
 
+    def _log_fault(self, reason: Failure) -> None:
+        """An error of wsgate's own ended the connection; Twisted has written its traceback."""
+        conversation = self._conversation
+        _log.error(
+            "connection {id} from {host} ended by a fault of wsgate: {fault}",
+            id=conversation.connection_id if conversation is not None else "-",
+            host=self._host,
+            fault=one_line(f"{type(reason.value).__name__}: {reason.value}"),
+        )
+
     def _log_end(self, text: str, **values: object) -> None:
         conversation = self._conversation
         _log.info(
@@ -141,3 +154,18 @@ def socket_of(transport: Any) -> Any:
     while getattr(transport, "transport", None) is not None:
         transport = transport.transport
     return transport
+
+
+def is_ordinary_end(reason: Failure) -> bool:
+    """Whether a connection ended by its peers or the network, not by an exception of ours."""
+    # OSError is the socket's.
+    return reason.check(ConnectionClosed, OSError) is not None or is_of_tls(reason)
+
+
+def is_of_tls(reason: Failure) -> bool:
+    """Whether OpenSSL ended the connection; Twisted hands its errors on as they are."""
+    return type(reason.value).__module__.startswith("OpenSSL")
+
+
+LOST = Failure(ConnectionLost("TLS"))
+"""What Autobahn is told instead: it stumbles over those errors of OpenSSL that have no text."""
