@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from wsgate import __version__
+from wsgate.compiled import DESCRIPTION
 from wsgate.figures import Samples
 from wsgate.floods import OF_THIS_PROCESS
 
@@ -151,5 +152,5 @@ def _build() -> tuple[str, ...]:
         version("twisted"),
         version("autobahn"),
         platform.python_version(),
-        "no",
+        "yes" if DESCRIPTION == "compiled" else "no",
     )

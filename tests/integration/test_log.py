@@ -17,6 +17,8 @@ from tests.integration.test_control import Control
 
 SECRETS = ("s3cret-cookie", "s3cret-bearer", "s3cret-query", "s3cret-message", "s3cret-protocol")
 
+MORE = re.compile(r"(\d+) more like this")
+
 FAILS = "<?php http_response_code(500); error_log(\"bad\\x1b[31m\\r\\nforged: line\"); echo 'x';"
 
 
@@ -75,12 +77,13 @@ def test_a_flood_of_failures_is_ten_lines_and_a_number():
         assert figures["wsgate_messages_total", "/", "refused"] == 200
         suppressed = figures["wsgate_log_suppressed_total",]
         assert running.stop() == 0
-        lines = [line for line in running.log().splitlines() if ": the script answered" in line]
-        told = [re.search(r"(\d+) more like this", line) for line in lines]
-        more = sum(int(found[1]) for found in told if found)
-        written = [line for line, found in zip(lines, told, strict=True) if not found]
-        assert len(written) + more == 200
-        assert more == suppressed > 100
+        lines = running.log().splitlines()
+        more = {line: int(found[1]) for line in lines if (found := MORE.search(line))}
+        of_messages = [line for line in lines if ": the script answered with status 500" in line]
+        assert len([line for line in of_messages if line not in more]) <= 50
+        assert sum(more.get(line, 1) for line in of_messages) == 200
+        # PHP's own log says as much again.
+        assert sum(more.values()) == suppressed > 100
 
 
 @pytest.mark.parametrize("how", ["closed pipe", "full disk"])
