@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from wsgate import php
 from wsgate.config import Limits, Pool, Route, Settings
-from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, UNIXEndpoint
+from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, SecureEndpoint, UNIXEndpoint
 
 
 def make_pools(
@@ -99,9 +100,19 @@ def private_ini(given: Mapping[str, str], max_message_size: int) -> dict[str, st
 
 
 def _fastcgi_endpoint(reactor: Any, description: str) -> IStreamClientEndpoint:
-    """The endpoint of a FastCGI address; a plain UNIX path gets the quick one."""
+    """The endpoint of a FastCGI address: of a plain UNIX path the quick one, of TLS ours."""
     kind, _, path = description.partition(":")
     if kind == "unix" and not set(path) & set(":=\\"):
         return UNIXEndpoint(reactor, lambda: path)
     endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
+    if kind.lower() == "tls":
+        return SecureEndpoint(endpoint, _host(description))
     return endpoint
+
+
+def _host(description: str) -> str:
+    """The host in `tls:HOST:PORT…` or `tls:host=HOST…`, by Twisted's rules."""
+    parts = re.split(r"(?<!\\):", description)[1:]
+    named = [part.removeprefix("host=") for part in parts if part.startswith("host=")]
+    positional = [part for part in parts if not re.match(r"[A-Za-z]+=", part)]
+    return re.sub(r"\\(.)", r"\1", (named or positional)[0])

@@ -366,6 +366,16 @@ LINES = [
         "--self-signed",
     ),
     (
+        {"pools": {"default": {"fastcgi": "ssl:php.example:9000"}}},
+        'pools.default.fastcgi = "ssl:php.example:9000": does not say whose certificate is right; '
+        "write tls:HOST:PORT",
+    ),
+    (
+        {"pools": {"default": {"fastcgi": "tls:php.example:9000:trustRoots=/nonexistent"}}},
+        'pools.default.fastcgi = "tls:php.example:9000:trustRoots=/nonexistent": /nonexistent: '
+        "No such file or directory",
+    ),
+    (
         {"gateway": {"trusted_proxies": ["10.0.0.5", "10.1.0.0/8"]}},
         'gateway.trusted_proxies = "10.1.0.0/8": not an address or network; '
         "did you mean 10.0.0.0/8?",

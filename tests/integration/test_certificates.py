@@ -29,11 +29,13 @@ def authority(tmp_path):
     return Authority(tmp_path)
 
 
-def issue(authority, name="localhost", days=1):
+def issue(authority, name="localhost", days=1, named=True):
     """A certificate that ends in `days`, its key in the same bytes, and its serial number."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
-    certificate = authority._sign(name, [x509.DNSName(name)], key, authority.certificate)
+    certificate = authority._sign(
+        name, [x509.DNSName(name)] if named else [], key, authority.certificate
+    )
     if days < 0:
         builder = (
             x509.CertificateBuilder()

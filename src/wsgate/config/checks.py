@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import pwd
 import re
 
@@ -71,12 +72,16 @@ class _Dialled:
 
 
 def fastcgi(value: str) -> str:
-    """A Twisted client endpoint; of `tcp:` and `unix:` also the address is checked."""
+    """A Twisted client endpoint; of `tcp:`, `unix:` and `tls:` also what they name is checked."""
     # The forms that nginx and PHP-FPM use.
     if value.startswith("/"):
         raise ValueError(f"not an endpoint; did you mean unix:{escaped(value)}?")
     if re.fullmatch(r"(?!tcp:|unix:)[A-Za-z0-9.-]+:[0-9]{1,5}", value):
         raise ValueError(f"not an endpoint; did you mean tcp:{value}?")
+    if re.match(r"ssl:", value, re.IGNORECASE):
+        raise ValueError("does not say whose certificate is right; write tls:HOST:PORT")
+    if re.match(r"tls:", value, re.IGNORECASE):
+        _check_trust_roots(value)
     dialled = _Dialled()
     try:
         endpoint = clientFromString(dialled, value)
@@ -90,6 +95,19 @@ def fastcgi(value: str) -> str:
     if dialled.host is not None and not (dialled.host and 1 <= dialled.port <= 65535):
         raise ValueError(f"not a host and a port of 1 to 65535; write one {_ENDPOINT_EXAMPLES}")
     return value
+
+
+def _check_trust_roots(value: str) -> None:
+    """Twisted passes over a folder without certificates, and then trusts nobody."""
+    match = re.search(r":trustRoots=((?:\\.|[^:\\])*)", value)
+    if match is not None:
+        folder = re.sub(r"\\(.)", r"\1", match[1])
+        try:
+            names = os.listdir(folder)
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}") from None
+        if not any(name.lower().endswith(".pem") for name in names):
+            raise ValueError(f"no file NAME.pem in {escaped(folder)}, the folder of trustRoots")
 
 
 def proxy(value: str) -> str:

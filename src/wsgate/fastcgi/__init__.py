@@ -31,6 +31,7 @@ from wsgate.fastcgi.errors import (
 )
 from wsgate.fastcgi.params import encode_pair, encode_pairs_record, encode_params
 from wsgate.fastcgi.pool import ConnectionPool
+from wsgate.fastcgi.secure import SecureEndpoint
 from wsgate.fastcgi.unix import UNIXEndpoint
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 
@@ -56,6 +57,7 @@ __all__ = [
     "ResponseNeverReceived",
     "ResponseTimeout",
     "ResponseTooLarge",
+    "SecureEndpoint",
     "Turn",
     "UNIXEndpoint",
     "Unsent",
