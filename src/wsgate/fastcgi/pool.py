@@ -261,7 +261,7 @@ class ConnectionPool:
         elif self._queue.refuses(unsent.lane):
             self._unsent_failed(unsent, QueueFull(f"too many requests wait in pool {self.name}"))
         else:
-            self._queue.add(unsent, self._queue_deadline)
+            self._queue.add(unsent)
 
     def _waited_too_long(self, unsent: Unsent) -> None:
         self._unsent_failed(
@@ -311,8 +311,7 @@ class ConnectionPool:
         elif self._held:
             unsent.begin_again()
             self._in_flight -= 1
-            left = max(0.0, unsent.deadline - self._clock.seconds())
-            self._queue.add(unsent, left, in_front=True)
+            self._queue.add(unsent, in_front=True)
         elif self._idle:
             self._idle.popleft().send(unsent.request, unsent.turn)
         else:

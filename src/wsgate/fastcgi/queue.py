@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import chain, takewhile
 
 from twisted.logger import Logger
 
 from wsgate.fastcgi.unsent import Lane, Unsent
-from wsgate.timeouts import Timeouts
+from wsgate.timeouts import Timeout, Timeouts
 
 PASSED_OVER = 3
 """How often a lane with somebody in it is passed over in a row before it gets the next place."""
@@ -21,7 +22,9 @@ class Queue:
     `PASSED_OVER` places went to lanes before it gets the next one. Each holds at most `bound`
     requests, whatever waits in the others.
 
-    `on_timeout` is called with a request whose time is over, after it has left.
+    `on_timeout` is called with a request whose time is over, after it has left. Deadlines are in
+    the order in which requests came, so that one timer serves all: it waits for the first of each
+    lane, and a request that gets its place in time costs no timer at all.
     """
 
     __slots__ = (
@@ -31,7 +34,10 @@ class Queue:
         "_on_timeout",
         "_passed_over",
         "_refused",
+        "_sorted",
         "_timeouts",
+        "_timer",
+        "_timer_due",
         "count",
         "most",
         "name",
@@ -52,6 +58,10 @@ class Queue:
         self._lanes: tuple[OrderedDict[Unsent, None], ...] = tuple(OrderedDict() for _ in Lane)
         self._passed_over = [0] * len(Lane)
         self._refused = 0
+        self._timer: Timeout | None = None
+        self._timer_due = 0.0
+        self._sorted = True
+        """Whether nobody came in front of others."""
 
     def __contains__(self, unsent: Unsent) -> bool:
         return unsent in self._lanes[unsent.lane]
@@ -73,29 +83,30 @@ class Queue:
         self._refused += 1
         return True
 
-    def add(self, unsent: Unsent, seconds: float, *, in_front: bool = False) -> None:
-        """Let a request wait for so long, behind the others of its lane or in front of them."""
+    def add(self, unsent: Unsent, *, in_front: bool = False) -> None:
+        """Let a request wait until its deadline, behind the others of its lane or in front."""
         lane = self._lanes[unsent.lane]
         lane[unsent] = None
         if in_front:
             lane.move_to_end(unsent, last=False)
+            self._sorted = False
         self.count += 1
-        self.most = max(self.most, self.count)
-        unsent.timeout = self._timeouts.call_later(seconds, self._timed_out, unsent)
+        if self.count > self.most:
+            self.most = self.count
+        if self._timer is None or unsent.deadline < self._timer_due:
+            self._start_timer(unsent.deadline)
 
     def take(self) -> Unsent:
         """The next, which then waits no longer. KeyError if nobody waits."""
         messages = self._lanes[Lane.MESSAGE]
         lane = messages if self.count == len(messages) else self._lanes[self._next_lane()]
         unsent, _ = lane.popitem(last=False)
-        unsent.stop_timeout()
         self._left()
         return unsent
 
     def remove(self, unsent: Unsent) -> None:
         """Let a request that waits go. KeyError if it does not."""
         del self._lanes[unsent.lane][unsent]
-        unsent.stop_timeout()
         self._left()
 
     def _next_lane(self) -> int:
@@ -107,12 +118,49 @@ class Queue:
         self._passed_over[chosen] = 0
         return chosen
 
-    def _timed_out(self, unsent: Unsent) -> None:
-        self.remove(unsent)
-        self._on_timeout(unsent)
+    def _start_timer(self, due: float) -> None:
+        self._stop_timer()
+        delay = max(0.0, due - self._timeouts.seconds())
+        self._timer = self._timeouts.call_later(delay, self._look)
+        self._timer_due = due
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Let those go whose time is over, and come back for the next."""
+        self._timer = None
+        for unsent in self._over(self._timeouts.seconds()):
+            # The one before it may have led to its being withdrawn.
+            if unsent in self:
+                self.remove(unsent)
+                self._on_timeout(unsent)
+        if self.count:
+            due = self._first_due()
+            # Whoever came meanwhile may have started it.
+            if self._timer is None or due < self._timer_due:
+                self._start_timer(due)
+
+    def _over(self, now: float) -> list[Unsent]:
+        def is_over(unsent: Unsent) -> bool:
+            return unsent.deadline <= now
+
+        if not self._sorted:
+            return list(filter(is_over, chain(*self._lanes)))
+        return [unsent for lane in self._lanes for unsent in takewhile(is_over, lane)]
+
+    def _first_due(self) -> float:
+        if not self._sorted:
+            return min(unsent.deadline for unsent in chain(*self._lanes))
+        return min(next(iter(lane)).deadline for lane in self._lanes if lane)
 
     def _left(self) -> None:
         self.count -= 1
+        if not self.count:
+            self._stop_timer()
+            self._sorted = True
         if self._refused and self.count <= self._bound // 2:
             self._log.info(
                 "Pool {pool} has room again; {refused} requests were refused",

@@ -22,6 +22,9 @@ from wsgate.gateway.answer import (
 from wsgate.gateway.route import Route, request_params
 from wsgate.oneline import one_line
 
+# The class itself would build the tuple in Python.
+_new_request = tuple.__new__
+
 
 class Peer(Protocol):
     """What a conversation asks of its socket."""
@@ -180,7 +183,7 @@ class Conversation:
             len(payload),
         )
         self._in_flight = True
-        unsent = route.pool.ask(Request(params, payload), self)
+        unsent = route.pool.ask(_new_request(Request, (params, payload)), self)
         # It may have failed by now, and the next one may have been asked.
         if unsent is not None and self._in_flight and number == self._number:
             self._unsent = unsent

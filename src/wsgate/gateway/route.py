@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 
 from wsgate import cgi
 from wsgate.compiled import compiled
@@ -48,6 +47,9 @@ class Route:
     tally: Tally = field(default_factory=Tally)
     params: bytes = field(init=False)
     """The PARAMS records that every request of the route begins with."""
+    _binary_kind: bytes = field(init=False)
+    _json_kind: bytes = field(init=False)
+    _text_kind: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         self.params = encode_params(
@@ -57,6 +59,9 @@ class Route:
                 (b"WSGATE_EVENT", b"message"),
             ]
         )
+        self._binary_kind = _kind_of_message(self.content_type(b"", True), True)
+        self._json_kind = _kind_of_message(self.content_type(b"{", False), False)
+        self._text_kind = _kind_of_message(self.content_type(b"", False), False)
 
     def connection_params(
         self, head: RequestHead, client: cgi.Client, connection_id: str, subprotocol: str | None
@@ -74,7 +79,9 @@ class Route:
 
     def kind_of_message(self, payload: bytes | bytearray, is_binary: bool) -> bytes:
         """The pairs that all messages of a kind have, for `request_params`."""
-        return _kind_of_message(self.content_type(payload, is_binary), is_binary)
+        if is_binary:
+            return self._binary_kind
+        return self._json_kind if payload[:1] in _JSON_STARTS else self._text_kind
 
     def content_type(self, payload: bytes | bytearray, is_binary: bool) -> str:
         """The `CONTENT_TYPE` of a message.
@@ -86,7 +93,7 @@ class Route:
             return self.binary_content_type or "application/octet-stream"
         if self.text_content_type is not None:
             return self.text_content_type
-        if payload[:1] in (b"{", b"["):
+        if payload[:1] in _JSON_STARTS:
             return "application/json"
         return "application/x-www-form-urlencoded"
 
@@ -113,9 +120,10 @@ def request_params(
     return b"".join((route, connection, record))
 
 
-@cache
+_JSON_STARTS = (b"{", b"[")
+
+
 def _kind_of_message(content_type: str, is_binary: bool) -> bytes:
-    """The pairs that are the same for every message of a kind; the kinds are few."""
     return encode_pair(b"CONTENT_TYPE", content_type.encode()) + encode_pair(
         b"WSGATE_OPCODE", b"binary" if is_binary else b"text"
     )
