@@ -198,6 +198,53 @@ def test_a_next_line_byte_in_a_header_forges_no_variable():
     assert b"HTTP_X_FORWARDED_FOR" not in params
 
 
+FORGED = b"\x85X-Forwarded-For: 6.6.6.6\x85Sec-WebSocket-Protocol: evil\x85Set-Cookie: a=b"
+
+
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"X-Note: hello" + FORGED, b"101"),
+        (b"Cookie: a=" + FORGED, b"101"),
+        (b"User-Agent: " + FORGED, b"101"),
+        (b"X-Note: \xe2\x80\x85 and \xc3\x85", b"101"),
+        (b"Sec-WebSocket-Protocol: v0, v1" + FORGED, b"101"),
+        (b"Sec-WebSocket-Extensions: permessage-deflate" + FORGED, b"101"),
+        (b"Connection: Upgrade" + FORGED, b"101"),
+        (b"Upgrade: websocket" + FORGED, b"101"),
+        (b"Origin: http://example.com" + FORGED, b"403"),
+        (b"Host: example.com" + FORGED, b"400"),
+        (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==" + FORGED, b"400"),
+        (b"X-Note" + FORGED + b": x", b"400"),
+    ],
+)
+def test_a_next_line_byte_forges_nothing_for_php_autobahn_or_the_client(
+    header, status, compression
+):
+    gateway = Gateway(compression=compression)
+    gateway.receive(HANDSHAKE % (header + b"\r\n"))
+    answer = gateway.sent()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"evil" not in answer
+    assert b"Set-Cookie" not in answer
+    assert b"permessage-deflate" not in answer
+    if status != b"101":
+        return
+    if compression:
+        assert set(gateway.protocol.http_headers) <= AUTOBAHN_SEES
+        assert "evil" not in str(gateway.protocol.http_headers)
+    gateway.receive(frame(TEXT, b"x"))
+    assert b"HTTP_X_FORWARDED_FOR" not in gateway.pool.requests[0].params
+    assert b"WSGATE_SUBPROTOCOL" not in gateway.pool.requests[0].params
+
+
+AUTOBAHN_SEES = {
+    *("host", "upgrade", "connection", "sec-websocket-version", "sec-websocket-key"),
+    "sec-websocket-extensions",
+}
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [
