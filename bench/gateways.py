@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from string import Template
 
@@ -37,13 +38,14 @@ class Bench:
     def __post_init__(self) -> None:
         self.port, self.tls_port, self.http_port, self.push_port = _free_ports(4)
         self.php = self.folder / "php.sock"
+        self.turns = self.folder / "turns.json"
         self.script = self._copied("echo.php")
         self.grip_script = self._copied("grip.php")
         self.certificate = self.folder / "certificate.pem"
         self.private_key = self.folder / "key.pem"
         _make_certificate(self.certificate, self.private_key)
 
-    def fill(self, template: str, to: str) -> Path:
+    def fill(self, template: str, to: str, **more: str) -> Path:
         """Write a file of peers/ into the folder, with what it leaves open filled in."""
         modules = next((path for path in _MODULES if Path(path).is_dir()), _MODULES[0])
         values = {
@@ -51,6 +53,7 @@ class Bench:
             "dir": str(self.folder),
             "modules": modules,
             "user_line": "user nobody nogroup;" if os.geteuid() == 0 else "",
+            **more,
         }
         target = self.folder / to
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,28 +99,44 @@ class PHP:
         self.processes.stop()
 
 
+Start = Callable[[Bench, Processes], None]
+
+
 @dataclass(frozen=True)
 class Gateway:
-    """`start` begins its programs; `limit` marks PHP-FPM itself, which has none."""
+    """`start` begins its programs; PHP-FPM itself has none.
+
+    `once` says that it opens a connection to PHP for each request; `others` are further ways to run
+    it, by name: "echo" answers without PHP, "turns" has a meter on its reactor.
+    """
 
     name: str
     title: str
-    start: Callable[[Bench, Processes], None] | None
+    start: Start | None
+    once: bool = False
+    others: Mapping[str, Start] = field(default_factory=dict)
 
     @property
     def is_limit(self) -> bool:
         """Whether this is PHP-FPM alone."""
         return self.start is None
 
-    def run(self, bench: Bench) -> Processes:
-        """Start it and wait until a message has been answered by PHP, plain and over TLS."""
+    @property
+    def variants(self) -> set[str]:
+        """The names of the ways to run it; the usual one has none."""
+        return {"", *self.others}
+
+    def run(self, bench: Bench, variant: str = "") -> Processes:
+        """Start it and wait until a message has been answered, plain and over TLS."""
         processes = Processes(bench.folder / f"{self.name}.log")
-        if self.start is None:
+        start = self.others[variant] if variant else self.start
+        if start is None:
             return processes
         try:
-            self.start(bench, processes)
-            for port, tls in ((bench.port, False), (bench.tls_port, True)):
-                _wait_for_answer(processes, port, tls)
+            start(bench, processes)
+            _wait_for_answer(processes, bench.port, tls=False)
+            if variant != "echo":
+                _wait_for_answer(processes, bench.tls_port, tls=True)
         except BaseException:
             processes.stop()
             raise
@@ -139,7 +158,7 @@ def _wait_for_answer(processes: Processes, port: int, tls: bool) -> None:
         time.sleep(0.05)
 
 
-def _start_wsgate(kept: bool) -> Callable[[Bench, Processes], None]:
+def _start_wsgate(kept: bool, metered: bool = False) -> Start:
     settings = [
         "limits.max_connections=20000",
         "limits.max_connections_per_address=0",
@@ -157,6 +176,8 @@ def _start_wsgate(kept: bool) -> Callable[[Bench, Processes], None]:
 
     def start(bench: Bench, processes: Processes) -> None:
         twistd = Path(bench.wsgate_python).with_name("twistd")
+        if metered:
+            twistd = PEERS / "wsgate_turns.py"
         command = [bench.wsgate_python, str(twistd), "-n", "--pidfile=", "wsgate"]
         command += ["--script", str(bench.script), "--fastcgi", f"unix:{bench.php}"]
         command += ["--port", f"tcp:{bench.port}:interface=127.0.0.1:backlog=4096"]
@@ -165,17 +186,22 @@ def _start_wsgate(kept: bool) -> Callable[[Bench, Processes], None]:
         command += ["--private-key", str(bench.private_key)]
         for setting in settings:
             command += ["--set", setting]
-        processes.start(command, cwd=bench.folder)
+        processes.start(command, cwd=bench.folder, env={"WSGATE_TURNS": str(bench.turns)})
 
     return start
 
 
-def _start_nginx_lua(bench: Bench, processes: Processes) -> None:
-    configuration = bench.fill("nginx_lua.conf", "nginx-lua.conf")
+def _start_wsgate_echo(bench: Bench, processes: Processes) -> None:
+    program = str(PEERS / "wsgate_echo.py")
+    processes.start([bench.wsgate_python, program, str(bench.port)], cwd=bench.folder)
+
+
+def _start_nginx_lua(bench: Bench, processes: Processes, echo: bool = False) -> None:
+    configuration = bench.fill("nginx_lua.conf", "nginx-lua.conf", echo=str(echo).lower())
     processes.start(_nginx(bench, configuration), cwd=bench.folder)
 
 
-def _start_node(mode: str) -> Callable[[Bench, Processes], None]:
+def _start_node(mode: str) -> Start:
     def start(bench: Bench, processes: Processes) -> None:
         processes.start(
             ["node", str(PEERS / "node_gateway.js"), mode, *_arguments(bench)],
@@ -186,9 +212,9 @@ def _start_node(mode: str) -> Callable[[Bench, Processes], None]:
     return start
 
 
-def _start_autobahn(bench: Bench, processes: Processes) -> None:
+def _start_autobahn(bench: Bench, processes: Processes, mode: str = "kept") -> None:
     program = str(PEERS / "autobahn_gateway.py")
-    processes.start([bench.wsgate_python, program, *_arguments(bench)], cwd=bench.folder)
+    processes.start([bench.wsgate_python, program, mode, *_arguments(bench)], cwd=bench.folder)
 
 
 def _start_pushpin(bench: Bench, processes: Processes) -> None:
@@ -207,12 +233,30 @@ def _start_pushpin(bench: Bench, processes: Processes) -> None:
 
 
 GATEWAYS = (
-    Gateway("wsgate-kept", "wsgate, kept connections", _start_wsgate(kept=True)),
-    Gateway("node-kept", "Node `ws`, kept connections", _start_node("kept")),
-    Gateway("nginx-lua", "nginx + Lua", _start_nginx_lua),
-    Gateway("wsgate-once", "wsgate, one connection per request", _start_wsgate(kept=False)),
-    Gateway("node-once", "Node `ws`, one connection per request", _start_node("once")),
-    Gateway("autobahn", "plain Autobahn + Twisted, kept", _start_autobahn),
+    Gateway(
+        *("wsgate-kept", "wsgate, kept connections", _start_wsgate(kept=True)),
+        others={"echo": _start_wsgate_echo, "turns": _start_wsgate(kept=True, metered=True)},
+    ),
+    Gateway(
+        *("node-kept", "Node `ws`, kept connections", _start_node("kept")),
+        others={"echo": _start_node("echo")},
+    ),
+    Gateway(
+        *("nginx-lua", "nginx + Lua", _start_nginx_lua),
+        others={"echo": partial(_start_nginx_lua, echo=True)},
+    ),
+    Gateway(
+        *("wsgate-once", "wsgate, one connection per request", _start_wsgate(kept=False)),
+        once=True,
+    ),
+    Gateway(
+        *("node-once", "Node `ws`, one connection per request", _start_node("once")),
+        once=True,
+    ),
+    Gateway(
+        *("autobahn", "plain Autobahn + Twisted, kept", _start_autobahn),
+        others={"echo": partial(_start_autobahn, mode="echo")},
+    ),
     Gateway("pushpin", "Pushpin + nginx", _start_pushpin),
     Gateway("php-fpm", "PHP-FPM alone (the limit)", None),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from bench.rows import CALM_CLIENTS, CALM_PAUSE, Row
 
 Cell = dict[str, Any]
 
-_LONGEST = 240.0
+_LONGEST = 120.0
 
 
 class MeasureFailed(Exception):
@@ -88,6 +90,8 @@ class Measurer:
 
     def measure(self, row: Row, gateway: Gateway, processes: Processes) -> Cell | None:
         """The figures of one cell; None where there can be none. Raises MeasureFailed."""
+        if not row.is_for(gateway.variants, gateway.once):
+            return None
         if gateway.is_limit:
             if row.kind != "messages" or row.clients > 32:
                 return None
@@ -100,8 +104,10 @@ class Measurer:
                 cell = self._handshakes(row, pids)
             elif row.kind == "idle":
                 cell = self._idle(row, pids)
-            else:
+            elif row.kind == "beside":
                 cell = self._beside(row, pids)
+            else:
+                cell = self._turns(row, pids)
             processes.check()
             return cell
         finally:
@@ -147,7 +153,7 @@ class Measurer:
         return {**cell, "per_connection": each, "connections": clients, "peak": peak}
 
     def _beside(self, row: Row, pids: list[int]) -> Cell:
-        calm = Row(row.name, row.title, "messages", CALM_CLIENTS)
+        calm = Row(row.name, row.title, "beside", CALM_CLIENTS)
         generators = []
         if row.clients:
             # It goes on a little longer, so that the calm ones are never alone.
@@ -157,6 +163,32 @@ class Measurer:
         pause = CALM_PAUSE
         generators.insert(0, self._generator(self._load_command(calm, CALM_CLIENTS, pause)))
         return self._between(pids, generators, ready=len(generators) - 1)
+
+    def _turns(self, row: Row, pids: list[int]) -> Cell:
+        self._meter(pids[0])
+        cell = self._beside(row, pids)
+        meter = self._meter(pids[0])
+        by_clock, by_cpu = meter["clock"], meter["cpu"]
+        return {
+            **cell,
+            "turns": meter["turns"],
+            "longest_cpu": by_cpu[-1],
+            "tenth_cpu": by_cpu[-10],
+            "longest_clock": by_clock[-1],
+            "tenth_clock": by_clock[-10],
+        }
+
+    def _meter(self, pid: int) -> Cell:
+        """What the meter of `wsgate_turns.py` has noted since the last time."""
+        self._bench.turns.unlink(missing_ok=True)
+        os.kill(pid, signal.SIGUSR1)
+        deadline = time.monotonic() + 5
+        while not self._bench.turns.exists():
+            if time.monotonic() > deadline:
+                raise MeasureFailed("the meter of the reactor's turns says nothing")
+            time.sleep(0.02)
+        figures: Cell = json.loads(self._bench.turns.read_text())
+        return figures
 
     # -- how
 
@@ -191,7 +223,7 @@ class Measurer:
         self, row: Row, clients: int, pause: float = 0.0, longer: float = 0.0
     ) -> list[str]:
         seconds = self._seconds * row.slower
-        if row.kind == "beside" or pause:
+        if row.kind in ("beside", "turns") or pause:
             # Pausing clients give few figures: a tail needs time.
             seconds = max(seconds * 2, 1.0)
         spec = {
@@ -201,6 +233,7 @@ class Measurer:
             "warm_up": self._warm_up * row.slower,
             "seconds": seconds + longer,
             "pause": pause,
+            "filler": row.filler,
         }
         return _python("bench.load", spec)
 

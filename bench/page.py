@@ -49,16 +49,25 @@ _METHOD = """\
   half a second: 80 µs). Short runs flatter it.
 - What fails is shown as failed: Pushpin drops connections when a thousand are busy and does not
   pass on messages of 1 MiB as it is packaged; nginx + Lua has no queue before PHP-FPM.
-- The PHP-less echo of the plan is missing: wsgate gives no answer without PHP yet.
+- **Echo without PHP**: each gateway's own way from a message to its answer. wsgate has no such
+  setting: there its connections and conversations run with a responder in the place of the pool
+  that answers at once ([bench/peers/wsgate_echo.py]); the others send back what came.
+- **Turns** are what everybody waits for: from one return of `epoll_wait` to the next call of it.
+  The client sends 16 MiB of two-byte characters. By the clock a turn also holds the time in which
+  PHP-FPM and the generators had the core; CPU time is wsgate's own. The meter costs a little.
+- **One connection per request** is measured where it makes a difference: not for handshakes, idle
+  connections and tails. Rows of memory and of turns take 3 rounds. A cell that fails twice and
+  never gave a figure is not tried again.
 - PHP-FPM, gateway and generator share the cores of the machine, so messages per second depend on
   all three, and a ratio between two gateways is smaller than that of their own costs.
 
 [bench/peers/node_gateway.js]: ../bench/peers/node_gateway.js
+[bench/peers/wsgate_echo.py]: ../bench/peers/wsgate_echo.py
 
 ## How to repeat it
 
 ```
-scripts/bench            # all rows, 5 rounds: about an hour; writes this page
+scripts/bench            # all rows, 5 rounds: about half an hour; writes this page
 scripts/bench --quick    # one short round of most rows: under two minutes, writes no page
 scripts/bench --only 64B-32,1MiB --gateways wsgate-kept,node-kept --rounds 3
 ```

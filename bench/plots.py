@@ -39,11 +39,14 @@ def write(
         ("rate", "Messages per second, 64 bytes, 32 connections", "64B-32", "rate", 1),
         ("cpu", "Gateway CPU per message (µs), same row", "64B-32", "cpu_each", 1e6),
         ("p99", "p99 (ms), same row", "64B-32", "p99", 1e3),
+        ("echo", "Messages per second without PHP, 64 bytes, 32 connections", "echo", "rate", 1),
         ("megabytes", "MB per second, 1 MiB messages", "1MiB", "megabytes", 1),
         ("handshakes", "Handshakes per second, plain", "handshakes", "rate", 1),
         ("handshakes-tls", "Handshakes per second, TLS", "handshakes-tls", "rate", 1),
         ("memory", "KiB per idle connection, plain", "idle", "per_connection", 2**-10),
         ("memory-tls", "KiB per idle connection, TLS", "idle-tls", "per_connection", 2**-10),
+        ("tail", "p99 (ms) of 32 calm clients beside 1,000 busy ones", "tail", "p99", 1e3),
+        ("beside", "p99 (ms) of 32 calm clients beside 16 MiB", "beside-16MiB", "p99", 1e3),
     ):
         bars = [
             (gateway, value * scale)

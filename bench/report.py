@@ -114,6 +114,13 @@ _REST = (
     Figure("gateway's CPU %", "cpu_share", 100, 0),
     Figure("generator's CPU %", "generator_cpu", 100, 0),
 )
+_TURNS = (
+    Figure("longest turn, CPU ms", "longest_cpu", 1e3, 2),
+    Figure("tenth longest", "tenth_cpu", 1e3, 2),
+    Figure("longest by the clock, ms", "longest_clock", 1e3, 2),
+    Figure("tenth longest by the clock", "tenth_clock", 1e3, 2),
+    Figure("turns", "turns", 1, 0),
+)
 _IDLE = (
     Figure("KiB per connection", "per_connection", 2**-10, 2),
     Figure("connections", "connections", 1, 0),
@@ -125,6 +132,8 @@ def figures_of(row: Row) -> tuple[Figure, ...]:
     """The columns of a row's table, the one that counts first."""
     if row.kind == "idle":
         return _IDLE
+    if row.kind == "turns":
+        return _TURNS
     if row.kind == "beside":
         return (*_TIMES, *_COST, *_REST)
     first = (Figure("MB/s", "megabytes", 1, 1),) if row.in_bytes else ()
@@ -182,13 +191,21 @@ def row_table(results: Results, row: Row, gateways: Sequence[Gateway]) -> list[l
     for gateway in gateways:
         values = [middle(results, row.name, gateway.name, figure.field) for figure in figures]
         if all(value is None for value in values):
-            if [row.name, gateway.name] in ([f["row"], f["gateway"]] for f in results["failures"]):
+            if _failures_of(results, row, gateway):
                 table.append([gateway.title, "failed", *[""] * len(figures)])
             continue
         ratio = values[0] / base if base and values[0] is not None else None
         texts = (figure.text(value) for figure, value in zip(figures, values, strict=True))
-        table.append([gateway.title, *texts, "–" if ratio is None else f"{ratio:.2f}"])
+        failed = _failures_of(results, row, gateway)
+        title = f"{gateway.title} ({failed} × failed)" if failed else gateway.title
+        table.append([title, *texts, "–" if ratio is None else f"{ratio:.2f}"])
     return table
+
+
+def _failures_of(results: Results, row: Row, gateway: Gateway) -> int:
+    """In how many rounds this cell has failed."""
+    names = [(failure["row"], failure["gateway"]) for failure in results["failures"]]
+    return names.count((row.name, gateway.name))
 
 
 def write(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["messages", "handshakes", "idle", "beside"]
+Kind = Literal["messages", "handshakes", "idle", "beside", "turns"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Row:
     handshakes: open, 101, close and its answer, `clients` at a time.
     idle: memory of `clients` connections that have sent one message: what the second half adds.
     beside: 32 clients that pause 0.1 s between messages, beside `clients` of `size` without pause.
+    turns: the same, with a meter on the turns of the gateway's reactor.
+
+    Gateways run as `variant`; those that have none of that name have no cell. Nor have those with a
+    connection to PHP for each request where `kept_only`: there they are what the others are.
     """
 
     name: str
@@ -28,40 +33,93 @@ class Row:
     in_quick: bool = True
     quick_clients: int = 0
     slower: int = 1
+    kept_only: bool = False
+    variant: str = ""
+    filler: str = "x"
+    rounds: int = 1000
+    """At most so many, for what is slow and hardly varies."""
 
     @property
     def in_bytes(self) -> bool:
         """Whether the figure that counts is MB/s."""
         return self.kind == "messages" and self.size > 64
 
+    def is_for(self, variants: Collection[str], once: bool) -> bool:
+        """Whether a gateway with these variants has a cell in this row."""
+        return self.variant in variants and not (once and self.kept_only)
+
 
 ROWS = (
     Row("64B-1", "64 bytes, 1 connection", "messages", 1, in_quick=False),
     Row("64B-32", "64 bytes, 32 connections", "messages", 32),
     Row("64B-1000", "64 bytes, 1,000 connections", "messages", 1000),
-    Row("64B-10000", "64 bytes, 10,000 connections", "messages", 10000, in_quick=False, slower=2),
+    Row(
+        *("64B-10000", "64 bytes, 10,000 connections", "messages", 10000),
+        in_quick=False,
+        slower=2,
+        kept_only=True,
+    ),
     Row("4KiB", "4 KiB, 32 connections", "messages", 32, 4096, group="large", in_quick=False),
     Row("64KiB", "64 KiB, 32 connections", "messages", 32, 65536, group="large", in_quick=False),
     Row("1MiB", "1 MiB, 8 connections", "messages", 8, 2**20, group="large"),
-    Row("handshakes", "handshakes, plain", "handshakes", 32, group="handshakes"),
-    Row("handshakes-tls", "handshakes, TLS", "handshakes", 32, tls=True, group="handshakes"),
+    Row(
+        *("echo", "echo without PHP, 64 bytes, 32 connections", "messages", 32),
+        group="echo",
+        variant="echo",
+        kept_only=True,
+    ),
+    Row(
+        *("handshakes", "handshakes, plain", "handshakes", 32),
+        group="handshakes",
+        kept_only=True,
+    ),
+    Row(
+        *("handshakes-tls", "handshakes, TLS", "handshakes", 32),
+        tls=True,
+        group="handshakes",
+        kept_only=True,
+    ),
     Row(
         *("idle", "memory per idle connection, plain", "idle", 10000),
         group="idle",
         quick_clients=2000,
+        kept_only=True,
+        rounds=3,
     ),
     Row(
         *("idle-tls", "memory per idle connection, TLS", "idle", 10000),
         tls=True,
         group="idle-tls",
         quick_clients=1000,
+        kept_only=True,
+        rounds=3,
     ),
-    Row("quiet", "32 calm clients alone", "beside", 0, group="tail", in_quick=False),
-    Row("tail", "32 calm clients beside 1,000 busy ones", "beside", 1000, group="tail"),
+    Row(
+        *("quiet", "32 calm clients alone", "beside", 0),
+        group="tail",
+        in_quick=False,
+        kept_only=True,
+    ),
+    Row(
+        *("tail", "32 calm clients beside 1,000 busy ones", "beside", 1000),
+        group="tail",
+        kept_only=True,
+    ),
     Row(
         *("beside-16MiB", "32 calm clients beside one that moves 16 MiB", "beside", 1, 2**24),
         group="tail",
         in_quick=False,
+        kept_only=True,
+    ),
+    Row(
+        *("turns-16MiB", "turns of wsgate's reactor while one client moves 16 MiB", "turns", 1),
+        size=2**24,
+        group="turns",
+        in_quick=False,
+        variant="turns",
+        kept_only=True,
+        filler="é",
+        rounds=3,
     ),
 )
 CALM_CLIENTS = 32

@@ -1,6 +1,8 @@
 """The straightforward way with Autobahn and Twisted: their classes, a small FastCGI client.
 
-usage: autobahn_gateway.py PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
+usage: autobahn_gateway.py kept|echo PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
+
+With `echo` it answers as the script would, without PHP.
 """
 
 from __future__ import annotations
@@ -119,10 +121,15 @@ class Gateway(WebSocketServerProtocol):
         self.sendMessage(answer.partition(b"\r\n\r\n")[2])
 
 
-php, script, port, tls_port, certificate, private_key = sys.argv[1:]
+class Echo(WebSocketServerProtocol):
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.sendMessage(b"!" + payload[1:])
+
+
+mode, php, script, port, tls_port, certificate, private_key = sys.argv[1:]
 pool = Pool(php)
 factory = WebSocketServerFactory()
-factory.protocol = Gateway
+factory.protocol = Echo if mode == "echo" else Gateway
 for endpoint in (
     f"tcp:{port}:interface=127.0.0.1:backlog=4096",
     f"ssl:{tls_port}:interface=127.0.0.1:backlog=4096:privateKey={private_key}:certKey={certificate}",

@@ -1,7 +1,9 @@
 // WebSocket messages to PHP-FPM with `ws` and a FastCGI client made for it: what a careful Node
 // programmer would put into production, without any feature beyond.
 //
-// usage: node node_gateway.js kept|once PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
+// usage: node node_gateway.js kept|once|echo PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
+//
+// With `echo` it answers as the script would, without PHP.
 'use strict';
 const fs = require('fs');
 const http = require('http');
@@ -273,13 +275,24 @@ function serve(socket, request) {
   socket.on('error', () => {});
 }
 
+function echo(socket) {
+  socket.on('message', (message) => {
+    message[0] = 0x21;
+    socket.send(message, { binary: false });
+  });
+  socket.on('error', () => {});
+}
+
 const sockets = new WebSocketServer({
   noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 * 1024, clientTracking: false,
 });
 
 function listen(server, port) {
   server.on('upgrade', (request, socket, rest) => {
-    sockets.handleUpgrade(request, socket, rest, (client) => serve(client, request));
+    sockets.handleUpgrade(request, socket, rest, (client) => {
+      if (mode === 'echo') echo(client);
+      else serve(client, request);
+    });
   });
   server.listen({ port: Number(port), host: '127.0.0.1', backlog: 4096 });
 }
