@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -283,7 +284,8 @@ def _php_fpm() -> str:
 def _free_ports(number: int) -> list[int]:
     # Below the ports that the kernel gives to clients, which would take them away.
     free: list[int] = []
-    for port in range(18000, 32000):
+    # Another run beside this one looks as free as ours while it starts its next gateway.
+    for port in range(random.randrange(18000, 31000), 32000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -65,7 +65,8 @@ class Processes:
     def tail(self) -> str:
         """The last lines of the log, for an error message."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        return " | ".join(line.strip() for line in lines[-3:])[:400]
+        said = [line.strip() for line in lines if line.strip()]
+        return " | ".join(said[-3:])[:400]
 
     def pids(self) -> list[int]:
         """All processes, children of children too."""
