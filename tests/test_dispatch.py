@@ -7,7 +7,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.trial.unittest import TestCase
 
-from wsgate.dispatch import call_directly
+from wsgate.dispatch import AT_ONCE, call_directly
 
 
 class Readable:
@@ -53,6 +53,15 @@ class DispatchTests(TestCase):
             self.readable(lambda n=n: read.append(n))
         self.reactor.doIteration(0)
         self.assertEqual(sorted(read), [0, 1, 2])
+
+    def test_a_turn_takes_so_many_events_and_the_next_ones_the_others(self):
+        read = []
+        for n in range(AT_ONCE + 10):
+            self.readable(lambda n=n: read.append(n))
+        self.reactor.doIteration(0)
+        self.assertEqual(len(read), AT_ONCE)
+        self.reactor.doIteration(0)
+        self.assertEqual(sorted(read), list(range(AT_ONCE + 10)))
 
     def test_an_exception_is_logged_and_loses_its_own_connection_only(self):
         read = []
