@@ -37,6 +37,7 @@ class Processes:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._started: list[subprocess.Popen[bytes]] = []
+        self._programs: dict[int, str] = {}
 
     def start(
         self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None
@@ -54,13 +55,15 @@ class Processes:
                     start_new_session=True,
                 )
             )
+        self._programs[self._started[-1].pid] = command[0]
 
     def check(self) -> None:
         """Raises StartFailed if one of the programs has ended."""
         for process in self._started:
             if process.poll() is not None:
                 status = process.returncode
-                raise StartFailed(f"{process.args[0]} ended with {status}: {self.tail()}")
+                program = self._programs[process.pid]
+                raise StartFailed(f"{program} ended with {status}: {self.tail()}")
 
     def tail(self) -> str:
         """The last lines of the log, for an error message."""

@@ -36,53 +36,45 @@ class Target(NamedTuple):
         return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
 
 
+def _least(
+    title: str, row: str, field: str, bound: float, below: str, above: str = "wsgate-kept"
+) -> Target:
+    return Target(title, row, field, above, below, least=bound)
+
+
+def _most(
+    title: str, row: str, field: str, bound: float, below: str, above: str = "wsgate-kept"
+) -> Target:
+    return Target(title, row, field, above, below, most=bound)
+
+
+_KEPT, _NODE = "wsgate-kept", "node-kept"
 TARGETS = (
-    Target(
-        "messages/s: wsgate ÷ Node, both kept", "64B-32", "rate", "wsgate-kept", "node-kept", 1.3
+    _least("messages/s: wsgate ÷ Node, both kept", "64B-32", "rate", 1.3, _NODE),
+    _least("messages/s: wsgate ÷ nginx + Lua", "64B-32", "rate", 3.0, "nginx-lua"),
+    _least("messages/s: wsgate ÷ Pushpin + nginx", "64B-32", "rate", 7.0, "pushpin"),
+    _least(
+        "messages/s, one connection per request: wsgate ÷ Node",
+        *("64B-32", "rate", 1.2, "node-once", "wsgate-once"),
     ),
-    Target("messages/s: wsgate ÷ nginx + Lua", "64B-32", "rate", "wsgate-kept", "nginx-lua", 3.0),
-    Target("messages/s: wsgate ÷ Pushpin + nginx", "64B-32", "rate", "wsgate-kept", "pushpin", 7.0),
-    Target(
-        *("messages/s, one connection per request: wsgate ÷ Node", "64B-32", "rate"),
-        *("wsgate-once", "node-once", 1.2),
+    _most("gateway CPU per message: wsgate ÷ Node, both kept", "64B-32", "cpu_each", 0.75, _NODE),
+    _most("p99 at 32 connections: wsgate ÷ Node", "64B-32", "p99", 1.0, _NODE),
+    _least("1 MiB messages, MB/s: wsgate ÷ Node", "1MiB", "rate", 1.0, _NODE),
+    _least("handshakes/s: wsgate ÷ Node", "handshakes", "rate", 1.0, _NODE),
+    _least("handshakes/s, TLS: wsgate ÷ Node", "handshakes-tls", "rate", 1.0, _NODE),
+    _most("memory per idle connection: wsgate ÷ Node", "idle", "per_connection", 1.0, _NODE),
+    _most(
+        "memory per idle connection, TLS: wsgate ÷ Node",
+        *("idle-tls", "per_connection", 1.0, _NODE),
     ),
-    Target(
-        *("gateway CPU per message: wsgate ÷ Node, both kept", "64B-32", "cpu_each"),
-        *("wsgate-kept", "node-kept", None, 0.75),
+    _least("share of what PHP-FPM alone can serve", "64B-32", "rate", 0.35, "php-fpm"),
+    _most(
+        "CPU per message, 10,000 ÷ 32 connections",
+        *("64B-10000/64B-32", "cpu_each", 1.15, _KEPT),
     ),
-    Target(
-        *("p99 at 32 connections: wsgate ÷ Node", "64B-32", "p99"),
-        *("wsgate-kept", "node-kept", None, 1.0),
-    ),
-    Target("1 MiB messages, MB/s: wsgate ÷ Node", "1MiB", "rate", "wsgate-kept", "node-kept", 1.0),
-    Target("handshakes/s: wsgate ÷ Node", "handshakes", "rate", "wsgate-kept", "node-kept", 1.0),
-    Target(
-        "handshakes/s, TLS: wsgate ÷ Node",
-        "handshakes-tls",
-        "rate",
-        "wsgate-kept",
-        "node-kept",
-        1.0,
-    ),
-    Target(
-        *("memory per idle connection: wsgate ÷ Node", "idle", "per_connection"),
-        *("wsgate-kept", "node-kept", None, 1.0),
-    ),
-    Target(
-        *("memory per idle connection, TLS: wsgate ÷ Node", "idle-tls", "per_connection"),
-        *("wsgate-kept", "node-kept", None, 1.0),
-    ),
-    Target(
-        *("share of what PHP-FPM alone can serve", "64B-32", "rate"),
-        *("wsgate-kept", "php-fpm", 0.35),
-    ),
-    Target(
-        *("CPU per message, 10,000 ÷ 32 connections", "64B-10000/64B-32", "cpu_each"),
-        *("wsgate-kept", "wsgate-kept", None, 1.15),
-    ),
-    Target(
-        *("p99 of the others while one client moves 16 MiB ÷ quiet", "beside-16MiB/quiet", "p99"),
-        *("wsgate-kept", "wsgate-kept", None, 2.0),
+    _most(
+        "p99 of the others while one client moves 16 MiB ÷ quiet",
+        *("beside-16MiB/quiet", "p99", 2.0, _KEPT),
     ),
 )
 
@@ -164,7 +156,7 @@ def ratios(results: Results, target: Target) -> list[float]:
     return [
         one[target.field] / other[target.field]
         for one, other in zip(above, below, strict=False)
-        if one is not None and other is not None and other[target.field]
+        if one and other and target.field in one and other.get(target.field)
     ]
 
 
