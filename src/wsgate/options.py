@@ -23,7 +23,7 @@ from wsgate.config import ConfigError, Gateway, Limits, Pool, Route, Settings, S
 from wsgate.config.about import described
 from wsgate.config.errors import did_you_mean, escaped
 from wsgate.config.page import shown_default
-from wsgate.config.sources import Key
+from wsgate.config.sources import Key, working_directory
 
 _INDENT = 28
 
@@ -171,6 +171,8 @@ class Options(TwistedOptions):
                 usage first, and the line would scroll away. Also after --help, --version, --check.
         """
         try:
+            # A daemon leaves it.
+            self._folder = working_directory()
             super().parseOptions(options)
         except UsageError as error:
             raise SystemExit(f"wsgate: {_usage_error(error)}") from None
@@ -190,15 +192,23 @@ class Options(TwistedOptions):
             print(f"wsgate: {what}: good")
             raise SystemExit(0)
 
+    def read_again(self) -> Settings:
+        """The settings, with the file of --config as it is now.
+
+        Raises:
+            ConfigError: something in it is wrong; `settings` stay as they were.
+        """
+        return build(self._sources())
+
     def _sources(self) -> Iterator[Source]:
         """The file, each --set, the other options: a later one wins over an earlier one."""
         if self["config"] is not None:
-            yield read(self["config"])
+            yield read(self["config"], self._folder)
         settings = [_split_set(given) for given in self["set"]]
         path = self._path(settings)
         for setting in settings:
-            yield _set_source(setting, path)
-        yield Source(self._tree(path.value), place=_option, write=_option_and_value)
+            yield _set_source(setting, path, self._folder)
+        yield Source(self._tree(path.value), self._folder, _option, _option_and_value)
 
     def _path(self, settings: Sequence[_Set]) -> _Set:
         """The path of the route that --script and `--set route.KEY` speak of."""
@@ -295,7 +305,7 @@ def _toml_or_text(raw: str) -> object:
     return tree["value"] if len(tree) == 1 else raw
 
 
-def _set_source(setting: _Set, path: _Set) -> Source:
+def _set_source(setting: _Set, path: _Set, folder: str) -> Source:
     key = setting.key
     tree: Any
     if key[0] == "route" and len(key) == 2:
@@ -309,7 +319,7 @@ def _set_source(setting: _Set, path: _Set) -> Source:
     def write(at: Key, _value: object) -> str:
         return path.written if at[0] == "route" and at[-1] == "path" else setting.written
 
-    return Source(tree, place=lambda _: setting.written, write=write)
+    return Source(tree, folder, lambda _: setting.written, write)
 
 
 def _usage_error(error: UsageError) -> str:

@@ -15,10 +15,21 @@ from wsgate.config import Limits, Pool, Route, Settings
 from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, SecureEndpoint, UNIXEndpoint
 
 
+def recipes(asked: Settings, routes: Sequence[Route]) -> dict[str, object]:
+    """What each pool that `routes` use is made of; equal where a pool need not be made anew."""
+    found: dict[str, object] = {}
+    for name, pool in asked.pools.items():
+        scripts = [route.script for route in routes if route.pool == name]
+        if scripts:
+            own = (asked.limits.max_message_size, _extensions(scripts)) if pool.private else ()
+            found[name] = (pool, asked.limits.max_answer_size, own)
+    return found
+
+
 def make_pools(
-    reactor: Any, asked: Settings, routes: Sequence[Route]
+    reactor: Any, asked: Settings, routes: Sequence[Route], names: Iterable[str] | None = None
 ) -> tuple[dict[str, ConnectionPool], list[php.PrivatePHP]]:
-    """The pools that `routes` use, by name, and the private PHPs among them.
+    """The pools that `routes` use, by name, and the private PHPs among them; of `names` only.
 
     Raises:
         php.PHPError: there is no PHP, or it cannot be run as it should.
@@ -27,7 +38,7 @@ def make_pools(
     privates: list[php.PrivatePHP] = []
     for name, pool in asked.pools.items():
         scripts = [route.script for route in routes if route.pool == name]
-        if not scripts:
+        if not scripts or (names is not None and name not in names):
             continue
         if pool.private:
             pools[name], private = _private_pool(reactor, pool, asked.limits, scripts)
@@ -66,8 +77,6 @@ def _connection_pool(
 def _private_pool(
     reactor: Any, pool: Pool, limits: Limits, scripts: Iterable[str]
 ) -> tuple[ConnectionPool, php.PrivatePHP]:
-    # What an operator names as a script is one, whatever its ending.
-    extensions = {".php", ".phar", *(os.path.splitext(script)[1] for script in scripts)}
     private: php.PrivatePHP
     # The path of its socket is known only once it is started.
     endpoint = UNIXEndpoint(reactor, lambda: private.socket_path)
@@ -80,11 +89,16 @@ def _private_pool(
         workers=pool.max_in_flight,
         ini=private_ini(pool.ini, limits.max_message_size),
         user=pool.user,
-        extensions=sorted(extensions),
+        extensions=_extensions(scripts),
         on_ready=connections.release,
         on_gone=connections.hold,
     )
     return connections, private
+
+
+def _extensions(scripts: Iterable[str]) -> list[str]:
+    # What an operator names as a script is one, whatever its ending.
+    return sorted({".php", ".phar", *(os.path.splitext(script)[1] for script in scripts)})
 
 
 POST_MAX_SIZE = 8 * 2**20

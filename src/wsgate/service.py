@@ -6,8 +6,9 @@ the same two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -28,10 +29,11 @@ from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
 from wsgate.measures import gateway_samples
 from wsgate.options import Options
-from wsgate.pools import make_pools
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit
 from wsgate.proxies import LOCAL, TrustedProxies
+from wsgate.reload import Reload
 from wsgate.signals import Signals
+from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
 from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory, Page, WebSocketOptions
 
@@ -42,6 +44,9 @@ log = Logger(namespace="wsgate")
 Ports = Sequence[tuple[str, IStreamServerEndpoint]]
 """Each `--port` string and what it means."""
 
+ReadAgain = Callable[[], settings.Settings]
+"""The settings as they are written now. Raises ConfigError."""
+
 
 def makeService(options: Options) -> Service:
     """Make the service that `options.settings` describe.
@@ -51,7 +56,7 @@ def makeService(options: Options) -> Service:
     """
     from twisted.internet import reactor
 
-    return make_service(reactor, options.settings)
+    return make_service(reactor, options.settings, options.read_again)
 
 
 def run_worker(brief: workers.Brief) -> None:
@@ -59,19 +64,29 @@ def run_worker(brief: workers.Brief) -> None:
     from twisted.internet import reactor
 
     def make(ports: Ports) -> GatewayService:
-        return _gateway(reactor, brief.settings, ports, announces=False)
+        return _gateway(reactor, brief.settings, ports)
 
     workers.run(reactor, brief, make)
 
 
-def make_service(reactor: Any, asked: settings.Settings) -> Service:
-    """As `makeService`, on a reactor of the caller's choice."""
+def make_service(
+    reactor: Any, asked: settings.Settings, read_again: ReadAgain | None = None
+) -> Service:
+    """As `makeService`, on a reactor of the caller's choice.
+
+    `read_again` gives the settings at a reload; left out, they stay.
+    """
+    read_again = read_again or (lambda: asked)
     try:
         if asked.gateway.workers > 1:
-            asked = replace(asked, routes=(*asked.routes, *_demo_routes(asked)))
-            parent = workers.WorkersService(reactor, asked, _certificates(asked.gateway))
             # What a worker would find wrong stops the start, instead of every worker's.
-            _gateway(reactor, asked, ())
+            parent = workers.WorkersService(
+                reactor,
+                asked,
+                _certificates(asked.gateway),
+                read_again,
+                partial(_as_workers_take_it, reactor),
+            )
             return control.controlled(reactor, asked.gateway, parent) or parent
         certificates = _certificates(asked.gateway)
         believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
@@ -79,7 +94,7 @@ def make_service(reactor: Any, asked: settings.Settings) -> Service:
             (port, tls.server_endpoint(reactor, port, certificates, believed))
             for port in asked.gateway.port
         ]
-        gateway = _gateway(reactor, asked, ports, certificates)
+        gateway = _gateway(reactor, asked, ports, certificates, read_again)
         return control.controlled(reactor, asked.gateway, gateway) or gateway
     except (control.TokenError, tls.TLSError, php.PHPError) as error:
         raise CannotStart(str(error)) from None
@@ -96,36 +111,35 @@ def _certificates(gateway: settings.Gateway) -> tls.Certificates | None:
     return tls.read_certificates(files, self_signed=gateway.self_signed)
 
 
+def _as_workers_take_it(reactor: Any, asked: settings.Settings) -> settings.Settings:
+    """The settings for workers, who cannot all read what the parent can. Raises as they would."""
+    asked = replace(asked, routes=tuple(_all_routes(asked)))
+    _gateway(reactor, asked, ())
+    return asked
+
+
 def _gateway(
     reactor: Any,
     asked: settings.Settings,
     ports: Ports,
     certificates: tls.Certificates | None = None,
-    *,
-    announces: bool = True,
+    read_again: ReadAgain | None = None,
 ) -> GatewayService:
     _check_scripts(asked)
-    routes = [*asked.routes, *_demo_routes(asked)]
-    pools, privates = make_pools(reactor, asked, routes)
+    routes = _all_routes(asked)
+    turnover = Turnover(reactor, asked, routes)
     pages = [Page("/", *demo.page())] if asked.gateway.demo else []
     factory = GatewayFactory(
         reactor,
-        [_route(route, pools[route.pool]) for route in routes],
+        [_route(route, turnover.pools[route.pool]) for route in routes],
         _options(asked.limits),
         pages,
         TrustedProxies(asked.gateway.trusted_proxies),
         tls.client_params,
     )
+    vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
-        reactor,
-        factory,
-        ports,
-        list(pools.values()),
-        privates,
-        asked.gateway,
-        certificates=certificates,
-        announces=announces,
-        vitals=Vitals(reactor) if asked.gateway.control else None,
+        reactor, factory, ports, turnover, asked, certificates, read_again, vitals
     )
 
 
@@ -157,6 +171,10 @@ def _options(limits: settings.Limits) -> WebSocketOptions:
 
 
 # -- routes
+
+
+def _all_routes(asked: settings.Settings) -> list[settings.Route]:
+    return [*asked.routes, *_demo_routes(asked)]
 
 
 def _demo_routes(asked: settings.Settings) -> list[settings.Route]:
@@ -211,6 +229,8 @@ class GatewayService(Service):
 
     Ports are bound before privileges are dropped; PHP starts after that. Messages that come
     before PHP answers wait in the pool's queue.
+
+    With `read_again` it is the whole process's: it says where it listens, and obeys its signals.
     """
 
     name = "wsgate"
@@ -220,31 +240,39 @@ class GatewayService(Service):
         reactor: Any,
         factory: GatewayFactory,
         ports: Ports,
-        pools: Sequence[ConnectionPool],
-        privates: Sequence[php.PrivatePHP],
-        asked: settings.Gateway,
-        *,
+        turnover: Turnover,
+        asked: settings.Settings,
         certificates: tls.Certificates | None = None,
-        announces: bool = True,
+        read_again: ReadAgain | None = None,
         vitals: Vitals | None = None,
     ) -> None:
         self.certificates = certificates
         """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
         self.factory = factory
-        self.pools = pools
         self.ready = False
         """Whether clients are served: from the start until a stop begins."""
         self.farewell: Farewell = GOING_AWAY
         """What clients are told when they are closed at the end."""
-        self._asked = asked
+        others = [certificates.reload] if certificates is not None else []
+        self.reload = Reload(asked, read_again or (lambda: asked), self._take, others=others)
+        """Takes the settings anew when it is called."""
         self._reactor = reactor
         self._ports = ports
-        self._privates = privates
-        self._announces = announces
+        self._turnover = turnover
+        self._is_alone = read_again is not None
         self._vitals = vitals
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
+
+    @property
+    def pools(self) -> Sequence[ConnectionPool]:
+        """Those in use."""
+        return list(self._turnover.pools.values())
+
+    @property
+    def _asked(self) -> settings.Gateway:
+        return self.reload.settings.gateway
 
     def privilegedStartService(self) -> None:
         """Bind the ports.
@@ -253,13 +281,17 @@ class GatewayService(Service):
             StartFailed: one of them cannot be bound.
         """
         super().privilegedStartService()
-        self.factory.census.limit = raise_file_limit(
-            self.factory.options.max_connections, sum(pool.max_in_flight for pool in self.pools)
-        )
+        self._make_room()
         for description, endpoint in self._ports:
             port = bind(description, endpoint, self.factory)
             write_eagerly(port)
             self.listening.append(port)
+
+    def _make_room(self) -> None:
+        """Take as many clients as there are descriptors for."""
+        self.factory.census.limit = raise_file_limit(
+            self.factory.options.max_connections, sum(pool.max_in_flight for pool in self.pools)
+        )
 
     def startService(self) -> None:
         """Start PHP and say where wsgate is."""
@@ -268,7 +300,7 @@ class GatewayService(Service):
         super().startService()
         call_directly(self._reactor)
         try:
-            for private in self._privates:
+            for private in self._turnover.privates:
                 private.startService()
         except (php.PHPError, OSError) as error:
             raise StartFailed(str(error)) from None
@@ -278,7 +310,7 @@ class GatewayService(Service):
         self.ready = True
         if self._vitals is not None:
             self._vitals.start()
-        if self._announces:
+        if self._is_alone:
             Signals(
                 self._reactor,
                 hurry=self.hurry,
@@ -301,7 +333,7 @@ class GatewayService(Service):
         """The figures of `/metrics`; none where there is no control interface."""
         if self._vitals is None:
             return {}
-        gateway = gateway_samples(self.factory, self.pools, self._privates)
+        gateway = gateway_samples(self.factory, self.pools, self._turnover.privates)
         return gateway | self._vitals.samples()
 
     def not_ready(self) -> str | None:
@@ -327,10 +359,20 @@ class GatewayService(Service):
         """End a stop that has begun: cut off what is left, at once."""
         self.factory.drop_all()
 
-    def reload(self) -> None:
-        """Take renewed files."""
-        if self.certificates is not None:
-            self.certificates.reload()
+    async def _take(self, asked: settings.Settings) -> None:
+        """Put other settings in place. Nothing has changed if it raises."""
+        _check_scripts(asked)
+        routes = _all_routes(asked)
+
+        def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
+            made = [_route(route, pools[route.pool]) for route in routes]
+            options = _options(asked.limits)
+            if options != self.factory.options:
+                self.factory.change_options(options)
+            self._make_room()
+            return self.factory.change_routes(made, asked.gateway.close_spread)
+
+        await self._turnover.change(asked, routes, switch)
 
     async def _stop(self) -> None:
         await DeferredList([_deferred(port.stopListening()) for port in self.listening])
@@ -340,9 +382,8 @@ class GatewayService(Service):
         await drained
         if limit.active():
             limit.cancel()
-        for pool in self.pools:
-            pool.stop()
-        await DeferredList([_deferred(private.stopService()) for private in self._privates])
+        self._turnover.stop_pools()
+        await self._turnover.stop_privates()
         if self._vitals is not None:
             self._vitals.stop()
         floods.OF_THIS_PROCESS.stop()
@@ -353,8 +394,7 @@ class GatewayService(Service):
             "connections with answers due after {seconds:g} s are given up",
             seconds=self._asked.drain_timeout,
         )
-        for pool in self.pools:
-            pool.stop()
+        self._turnover.stop_pools()
         self.factory.give_up()
         self.factory.close_all()
 

@@ -236,6 +236,17 @@ def test_a_stop_closes_the_lifeline_and_fires_when_the_guardian_has_ended(php, r
     assert reactor.getDelayedCalls() == []
 
 
+def test_a_second_stop_waits_for_the_first_and_keeps_its_limit(php, reactor):
+    fired = []
+    php.stopService().addCallback(lambda _: fired.append(1))
+    reactor.advance(1)
+    php.stopService().addCallback(lambda _: fired.append(2))
+    reactor.advance(STOP_PATIENCE - 1)
+    assert reactor.spawned[0][1].signals == ["KILL"]
+    reactor.guardian_ends(b"ended 9")
+    assert sorted(fired) == [1, 2]
+
+
 def test_a_stop_while_a_restart_is_due_starts_nothing(php, reactor):
     reactor.guardian_ends(b"started 4000000", b"ended 9")
     fired = []

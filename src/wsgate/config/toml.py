@@ -13,15 +13,19 @@ from wsgate.config.sources import Key, Source, dotted
 LARGEST_FILE = 4 * 2**20
 
 
-def read(path: str) -> Source:
+def read(path: str, folder: str = "") -> Source:
     """Return the TOML file at `path` as a source; relative file names in it begin at its folder.
+
+    `path` itself begins at `folder`, by default the working directory.
 
     Raises:
         ConfigError: it cannot be read, or is not TOML; with the line.
     """
     shown = escaped(path)
+    # An empty path is no file, rather than the folder.
+    full = path and os.path.join(folder, path)
     try:
-        with open(path, "rb") as file:
+        with open(full, "rb") as file:
             raw = file.read(LARGEST_FILE + 1)
     # ValueError: a NUL in the name.
     except (OSError, ValueError) as error:
@@ -36,7 +40,7 @@ def read(path: str) -> Source:
     def write(key: Key, value: object) -> str:
         return f"{shown}: {dotted(key)} = {as_written(value)}"
 
-    return Source(tree, os.path.dirname(os.path.abspath(path)), place, write)
+    return Source(tree, os.path.dirname(os.path.abspath(full)), place, write)
 
 
 def _reason(error: OSError | ValueError) -> str:

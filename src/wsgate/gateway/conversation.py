@@ -107,6 +107,11 @@ class Conversation:
         self._closed = False
 
     @property
+    def route(self) -> Route:
+        """Whose messages these are."""
+        return self._route
+
+    @property
     def is_idle(self) -> bool:
         """Whether no message is in flight or waiting."""
         return not self._in_flight and not self._queue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from wsgate import cgi
 from wsgate.compiled import compiled
@@ -63,6 +63,11 @@ class Route:
         self._json_kind = _kind_of_message(self.content_type(b"{", False), False)
         self._text_kind = _kind_of_message(self.content_type(b"", False), False)
 
+    def become(self, other: Route) -> None:
+        """Be as `other` is, of the same path: its connections go on with that. The tally stays."""
+        for name in _BECOMES:
+            setattr(self, name, getattr(other, name))
+
     def connection_params(
         self, head: RequestHead, client: cgi.Client, connection_id: str, subprotocol: str | None
     ) -> bytes:
@@ -96,6 +101,9 @@ class Route:
         if payload[:1] in _JSON_STARTS:
             return "application/json"
         return "application/x-www-form-urlencoded"
+
+
+_BECOMES = tuple(field.name for field in fields(Route) if field.name not in ("path", "tally"))
 
 
 @compiled

@@ -97,6 +97,11 @@ class PrivatePHP(Service):
     def __repr__(self) -> str:
         return f"<PrivatePHP {self._pool}: {self._program.kind} {self._program.version}>"
 
+    @property
+    def pool_name(self) -> str:
+        """The pool whose PHP it is."""
+        return self._pool
+
     def startService(self) -> None:
         """Make the private folder and start PHP. Raises PHPError, OSError."""
         self._folder = PrivateFolder.create(private_parent(self._environ))
@@ -113,6 +118,10 @@ class PrivatePHP(Service):
     def stopService(self) -> Deferred[None]:
         """Stop PHP. Fires when it is gone, within some 5 seconds whatever PHP does."""
         super().stopService()
+        if self._stopped is not None:
+            again: Deferred[None] = Deferred()
+            self._stopped.chainDeferred(again)
+            return again
         self._answering_since = None
         self._stop_waiting()
         if self._folder is None:

@@ -17,11 +17,15 @@ class Census:
     """
 
     def __init__(self, limit: int, limit_per_address: int, new_per_address: float = 0) -> None:
+        self.change_limits(limit, limit_per_address, new_per_address)
+        self._by_network: Counter[str] = Counter()
+        self.total = 0
+
+    def change_limits(self, limit: int, limit_per_address: int, new_per_address: float = 0) -> None:
+        """Judge new connections by these; those that are there stay."""
         self.limit = limit
         self._limit_per_address = limit_per_address
         self._rates = Rates(new_per_address) if new_per_address else None
-        self._by_network: Counter[str] = Counter()
-        self.total = 0
 
     def admit(self, host: str, now: float) -> str:
         """Count one more connection, from `host`, at the time `now` in seconds.

@@ -16,6 +16,7 @@ from wsgate.websocket.identity import address_of
 
 if TYPE_CHECKING:
     from wsgate.websocket.factory import GatewayFactory
+    from wsgate.websocket.options import WebSocketOptions
 
 _TURNED_AWAY_AT_A_TIME = 64
 """Connections without a place that may wait for their 503; the rest is closed at once."""
@@ -31,6 +32,10 @@ class EnteringProtocol(WebSocketServerProtocol):
     """
 
     factory: GatewayFactory
+    options: WebSocketOptions
+    """The factory's, of the time when this connection came: a later change is for later ones."""
+    fast_limit: int
+    """The longest message that the fast lane takes, likewise."""
 
     _counted_as: str | None = None
     """The host that the census has this connection under."""

@@ -17,7 +17,7 @@ from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
 from wsgate.websocket.counts import Counts
-from wsgate.websocket.draining import GOING_AWAY, Draining, Farewell
+from wsgate.websocket.draining import GOING_AWAY, NOT_SERVED, Draining, Farewell
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
 from wsgate.websocket.rates import Rate
@@ -90,6 +90,8 @@ class GatewayFactory(WebSocketServerFactory):
         """Set once the gateway stops: a connection that opens now is closed with it at once."""
         self._waiting_for_end: list[Deferred[None]] = []
         self._routes = {route.path: route for route in routes}
+        self._removed: list[Route] = []
+        """Routes that are served no more: their tallies still count."""
         self._pages = {page.path: page for page in pages}
         self._set_autobahn_options(options)
         self.protocol = open_protocol(self.protocol, self)
@@ -112,8 +114,8 @@ class GatewayFactory(WebSocketServerFactory):
             allowedOrigins=["*"],
             allowNullOrigin=True,
         )
-        if options.compression:
-            self.setProtocolOptions(perMessageCompressionAccept=_accept_deflate)
+        accept = _accept_deflate if options.compression else _accept_nothing
+        self.setProtocolOptions(perMessageCompressionAccept=accept)
 
     def buildProtocol(self, addr: IAddress) -> GatewayProtocol:
         """A protocol for one more connection."""
@@ -148,6 +150,40 @@ class GatewayFactory(WebSocketServerFactory):
     def route_for(self, path: str) -> Route | None:
         """The route of exactly this path, else the route of every path, else None."""
         return self._routes.get(path) or self._routes.get("/")
+
+    def change_options(self, options: WebSocketOptions) -> None:
+        """Take other limits. What a connection was given when it opened it keeps until its end."""
+        self.options = options
+        self.fast_limit = min(options.max_frame_size, options.max_message_size)
+        self.census.change_limits(
+            options.max_connections,
+            options.max_connections_per_address,
+            options.new_connections_per_address,
+        )
+        self.message_rate = _rate(options.messages_per_second)
+        self.control_rate = _rate(options.control_frames_per_second)
+        self.under_way.limit = options.max_handshakes
+        self._set_autobahn_options(options)
+        self.protocol = open_protocol(type(self).protocol, self)
+
+    def change_routes(self, routes: Sequence[Route], seconds: float) -> Callable[[], bool]:
+        """Serve `routes` and no others.
+
+        Connections of a path that stays go on with what its route is now. Those of one that does
+        not are closed with 1001 after their answers, over `seconds` at most; the result says
+        whether any of them is still there.
+        """
+        before = self._routes
+        self._routes = {route.path: before.get(route.path, route) for route in routes}
+        for route in routes:
+            if route.path in before:
+                before[route.path].become(route)
+        removed = [route for path, route in before.items() if path not in self._routes]
+        self._removed += removed
+        gone = set(map(id, removed))
+        leaving = {connection for connection in self.connections if id(connection.route) in gone}
+        Draining(self.reactor, leaving, NOT_SERVED, seconds).start()
+        return lambda: not leaving.isdisjoint(self.connections)
 
     def drain(self, farewell: Farewell = GOING_AWAY, seconds: float = 0.0) -> Deferred[None]:
         """Close every connection once it has its answers; fires when all are gone.
@@ -202,7 +238,7 @@ class GatewayFactory(WebSocketServerFactory):
     def tally(self) -> Tally:
         """What became of the messages, over all routes."""
         total = Tally()
-        for route in self._routes.values():
+        for route in (*self._routes.values(), *self._removed):
             total += route.tally
         return total
 
@@ -213,6 +249,10 @@ class GatewayFactory(WebSocketServerFactory):
 
 def _rate(per_second: int) -> Rate | None:
     return Rate(per_second) if per_second else None
+
+
+def _accept_nothing(_offers: Sequence[object]) -> None:
+    """No compression."""
 
 
 def _accept_deflate(offers: Sequence[object]) -> PerMessageDeflateOfferAccept | None:

@@ -28,7 +28,7 @@ class LastingProtocol(PingingProtocol):
         raise NotImplementedError
 
     def _begin_to_last(self) -> None:
-        options = self.factory.options
+        options = self.options
         if options.max_connection_age:
             # Those that came together, after a restart for example, do not go together.
             age = options.max_connection_age * random.uniform(0.9, 1.0)
@@ -48,7 +48,7 @@ class LastingProtocol(PingingProtocol):
 
     def _look_later(self) -> None:
         self._idle = self.factory.timeouts.call_later(
-            self.factory.options.idle_timeout / _LOOKS, self._look
+            self.options.idle_timeout / _LOOKS, self._look
         )
 
     def _look(self) -> None:

@@ -40,10 +40,10 @@ class OpeningProtocol(EnteringProtocol):
         """A client connected."""
         factory = self.factory
         factory.connections.add(self)
-        self._head = HeadBuffer(factory.options.max_header_bytes)
+        self._head = HeadBuffer(self.options.max_header_bytes)
         if self._enter():
             self._handshake_timeout = factory.timeouts.call_later(
-                factory.options.handshake_timeout, self._handshake_timed_out
+                self.options.handshake_timeout, self._handshake_timed_out
             )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -70,7 +70,7 @@ class OpeningProtocol(EnteringProtocol):
             if received is None:
                 return
             self._head = None
-            head = parse_request_head(received[0], max_lines=self.factory.options.max_header_lines)
+            head = parse_request_head(received[0], max_lines=self.options.max_header_lines)
             certificate = self.factory.certificate_params(self.transport)
             identity = identify(self.transport, head, self.factory.proxies, certificate)
             self._host = identity.client.remote.host

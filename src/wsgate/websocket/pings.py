@@ -28,7 +28,7 @@ class PingingProtocol(WritingProtocol):
         if self._reading_paused or self._held is not None or self._heard:
             self._heard = False
             self.autoPingTimeoutCall = self.factory.timeouts.call_later(
-                self.factory.options.pong_timeout, self.onAutoPingTimeout
+                self.options.pong_timeout, self.onAutoPingTimeout
             )
             return
         self._dropped("no pong", "pong_timeout")

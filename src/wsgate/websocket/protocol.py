@@ -84,11 +84,11 @@ class GatewayProtocol(LastingProtocol):
             )
         except ValueError:
             raise Refused(431, "Request header too large", limit="max_header_bytes") from None
-        if self.factory.options.compression:
+        if self.options.compression:
             self._open_by_autobahn(upgrade)
         else:
             self._open_as_template(upgrade)
-        self._converse(Conversation(connection_id, route, params, self, self.factory.options.queue))
+        self._converse(Conversation(connection_id, route, params, self, self.options.queue))
         self._begin_to_last()
         if rest:
             self.dataReceived(rest)
@@ -124,9 +124,9 @@ class GatewayProtocol(LastingProtocol):
         factory = self.factory
         factory.countConnections += 1
         self.transport.write(accept_response(upgrade))
-        if factory.options.ping_interval:
+        if self.options.ping_interval:
             self.autoPingPendingCall = factory.timeouts.call_later(
-                factory.options.ping_interval, self._sendAutoPing
+                self.options.ping_interval, self._sendAutoPing
             )
         self.onOpen()
 
@@ -136,7 +136,7 @@ class GatewayProtocol(LastingProtocol):
 
     def onOpen(self) -> None:
         """The 101 was written."""
-        socket_of(self.transport).bufferSize = self.factory.options.send_high_water
+        socket_of(self.transport).bufferSize = self.options.send_high_water
         self.transport.registerProducer(self, True)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
@@ -190,7 +190,7 @@ class GatewayProtocol(LastingProtocol):
         super()._closeConnection(abort)
         if not abort:
             self._close_timeout = self.factory.timeouts.call_later(
-                self.factory.options.close_timeout, self._close_timed_out
+                self.options.close_timeout, self._close_timed_out
             )
 
     def _close_timed_out(self) -> None:
@@ -231,7 +231,7 @@ class GatewayProtocol(LastingProtocol):
     def _full_queue(self) -> str:
         """The limit because of which the conversation takes no more."""
         assert self._conversation is not None
-        messages = self.factory.options.queue.messages
+        messages = self.options.queue.messages
         by_number = self._conversation.queue_length >= messages
         return "queue_per_connection" if by_number else "queue_bytes_per_connection"
 
@@ -250,6 +250,11 @@ class GatewayProtocol(LastingProtocol):
     def is_conversing(self) -> bool:
         """Whether the handshake is over."""
         return self._conversation is not None
+
+    @property
+    def route(self) -> Route | None:
+        """The route of an open connection."""
+        return self._conversation.route if self._conversation is not None else None
 
     def drain(self, farewell: Farewell) -> None:
         """Close as soon as the answers that are due are out."""

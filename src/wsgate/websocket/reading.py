@@ -23,7 +23,7 @@ class ReadingProtocol(IntakeProtocol):
         """Bytes came from the client."""
         if self._is_clear and self.state == _OPEN:
             # Nearly always it is one message and nothing else.
-            taken = take_message(data, 0, self.factory.fast_limit)
+            taken = take_message(data, 0, self.fast_limit)
             if taken is not None and taken[2] == len(data):
                 self._conversation.message_received(taken[0], taken[1])  # type: ignore[union-attr]
                 return
@@ -63,7 +63,7 @@ class ReadingProtocol(IntakeProtocol):
         assert conversation is not None
         start = 0
         end = len(data)
-        limit = self.factory.fast_limit
+        limit = self.fast_limit
         while start < end:
             taken = take_message(data, start, limit)
             if taken is None:
@@ -102,7 +102,7 @@ class ReadingProtocol(IntakeProtocol):
     def onMessageFrameBegin(self, length: int) -> None:
         """A frame's header was read; Autobahn checks the sizes, we the number of frames."""
         self._fragments += 1
-        if self._fragments > self.factory.options.max_fragments and not self.failedByMe:
+        if self._fragments > self.options.max_fragments and not self.failedByMe:
             self.factory.counts.limits["max_fragments"] += 1
             self._fail_connection(_POLICY_VIOLATION, "too many fragments in one message")
         super().onMessageFrameBegin(length)

@@ -69,6 +69,8 @@ def open_protocol(base: type[GatewayProtocol], factory: GatewayFactory) -> type[
     """
     first = base()
     first.factory = factory
+    first.options = factory.options
+    first.fast_limit = factory.fast_limit
     first.transport = _NoTransport()
     first._open_by_autobahn(Upgrade(_REQUEST, None))
     if first.autoPingPendingCall is not None:

@@ -47,7 +47,7 @@ class WritingProtocol(ReadingProtocol):
         """Send one whole message, in fragments where it is long."""
         if self.state != _OPEN:
             return
-        fragment_size = self.factory.options.fragment_size
+        fragment_size = self.options.fragment_size
         deflate = self._perMessageCompress
         if deflate is None and len(payload) <= fragment_size <= AT_ONCE:
             self.transport.write(encode_frame(_BINARY_FRAME if is_binary else _TEXT_FRAME, payload))
@@ -89,7 +89,7 @@ class WritingProtocol(ReadingProtocol):
         if self._conversation is not None:
             self._conversation.output_paused()
         self._send_timeout = self.factory.timeouts.call_later(
-            self.factory.options.send_timeout, self._check_progress, self._unsent()
+            self.options.send_timeout, self._check_progress, self._unsent()
         )
 
     def resumeProducing(self) -> None:
@@ -117,12 +117,12 @@ class WritingProtocol(ReadingProtocol):
             self._dropped("takes no data", "send_timeout")
             self._log_end(
                 "dropped: it took no data for {seconds} s",
-                seconds=self.factory.options.send_timeout,
+                seconds=self.options.send_timeout,
             )
             self.transport.abortConnection()
         else:
             self._send_timeout = self.factory.timeouts.call_later(
-                self.factory.options.send_timeout, self._check_progress, now
+                self.options.send_timeout, self._check_progress, now
             )
 
     def _dropped(self, cause: str, limit: str) -> None:

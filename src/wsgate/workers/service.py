@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,6 +16,7 @@ from wsgate import tls
 from wsgate.config import Settings
 from wsgate.figures import Samples, merged, php_is_away
 from wsgate.ports import CannotStart, announce, bind
+from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
 from wsgate.vitals import Vitals
 from wsgate.workers.balance import make_memory
@@ -36,7 +37,8 @@ STOP_PATIENCE = 8.0
 class WorkersService(Service):
     """Runs `settings.gateway.workers` processes that share its ports.
 
-    SIGHUP restarts them one by one.
+    SIGHUP reads the settings anew, by `read_again`, and restarts them one by one. `check` gives the
+    settings as workers take them, or raises what a worker would.
 
     Raises:
         tls.TLSError: a certificate or a port string cannot be used.
@@ -45,10 +47,19 @@ class WorkersService(Service):
     name = "wsgate"
 
     def __init__(
-        self, reactor: Any, settings: Settings, certificates: tls.Certificates | None
+        self,
+        reactor: Any,
+        settings: Settings,
+        certificates: tls.Certificates | None,
+        read_again: Callable[[], Settings],
+        check: Callable[[Settings], Settings],
     ) -> None:
         self._reactor = reactor
-        self._settings = settings
+        others = [certificates.reload] if certificates is not None else []
+        self.reload = Reload(settings, read_again, self._take, others=others)
+        """Takes settings and certificates anew when it is called, and restarts the workers."""
+        self._check = check
+        self._settings = check(settings)
         self._folder = os.getcwd()
         self._certificates = certificates
         self._watch: tls.CertificateWatch | None = None
@@ -126,12 +137,6 @@ class WorkersService(Service):
             self._watch.startService()
         announce(self._settings.gateway.port, self._listening)
 
-    def reload(self) -> None:
-        """Restart the workers one by one; those begun from now on show renewed certificates."""
-        if self._certificates is not None:
-            self._certificates.reload()
-        self.supervisor.reload()
-
     def stopService(self) -> Deferred[None]:
         """Let all workers finish what they have begun; fires when they have ended."""
         super().stopService()
@@ -155,6 +160,13 @@ class WorkersService(Service):
         for slot in self.supervisor.slots:
             for run in slot.runs:
                 run.renew(line)
+
+    async def _take(self, settings: Settings) -> None:
+        """Restart the workers with other settings, or go on with those that they have."""
+        before, self._settings = self._settings, self._check(settings)
+        if not await self.supervisor.reload():
+            self._settings = before
+            raise NotTaken("a worker could not be replaced")
 
     def _drain_limit(self) -> float:
         """Seconds after which a worker that ends is killed."""
