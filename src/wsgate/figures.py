@@ -101,6 +101,12 @@ _ALL = (
     ),
     _gauge("wsgate_php_up", "Private PHPs that answer now.", "pool"),
     _counter("wsgate_php_restarts_total", "Starts of a private PHP after the first.", "pool"),
+    _gauge(
+        "wsgate_tls_certificate_expiry_timestamp_seconds",
+        "When a certificate that clients are shown expires, Unix time.",
+        "certificate",
+        merge="min",
+    ),
     # wsgate itself
     _gauge("wsgate_ready", "What /readyz says: 1 if ready."),
     _gauge("wsgate_workers", "Worker processes that accept connections; 1 without --workers."),
@@ -148,6 +154,12 @@ def merged(parts: Iterable[Mapping[Key, float]]) -> Samples:
         for key, value in part.items():
             values.setdefault(key, []).append(value)
     return {key: _MERGE[CATALOGUE[key[0]].merge](value) for key, value in values.items()}
+
+
+def expiry_samples(expiries: Mapping[str, float]) -> Samples:
+    """The samples of certificates' expiries: each one's name, and Unix time."""
+    name = "wsgate_tls_certificate_expiry_timestamp_seconds"
+    return {(name, source): when for source, when in expiries.items()}
 
 
 def php_is_away(samples: Mapping[Key, float]) -> str | None:

@@ -24,7 +24,7 @@ from wsgate import config as settings
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
-from wsgate.figures import Samples, php_is_away
+from wsgate.figures import Samples, expiry_samples, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
 from wsgate.measures import gateway_samples
@@ -334,7 +334,8 @@ class GatewayService(Service):
         if self._vitals is None:
             return {}
         gateway = gateway_samples(self.factory, self.pools, self._turnover.privates)
-        return gateway | self._vitals.samples()
+        expiries = self.certificates.expiries() if self.certificates is not None else {}
+        return gateway | self._vitals.samples() | expiry_samples(expiries)
 
     def not_ready(self) -> str | None:
         """Why no clients should be sent here; None if they should."""

@@ -317,3 +317,14 @@ def test_a_wrong_option_is_one_line(options, line, tmp_path):
     )
     assert ended.stderr.splitlines()[-1:] == [line]
     assert ended.returncode == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_tells_when_a_certificate_expires(workers):
+    with controlled(
+        f"--workers={workers}", "--self-signed", port="tls:{port}:interface=127.0.0.1", workers=2
+    ) as (_, control):
+        expiry = control.figures()[
+            "wsgate_tls_certificate_expiry_timestamp_seconds", "--self-signed"
+        ]
+        assert 29 < (expiry - time.time()) / 86400 < 31

@@ -57,6 +57,13 @@ class Certificates:
         self.credentials = credentials
         self.renewed(credentials)
 
+    def expiries(self) -> dict[str, float]:
+        """When each certificate that is shown now expires: its source, and Unix time."""
+        return {
+            identity.source: identity.certificate.not_valid_after_utc.timestamp()
+            for identity in self.credentials.identities
+        }
+
     def reload(self) -> None:
         """Read the files again and use what is good; the log says what came of it.
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from wsgate import tls
 from wsgate.config import Settings
-from wsgate.figures import Samples, merged, php_is_away
+from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.ports import CannotStart, announce, bind
 from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
@@ -91,6 +91,8 @@ class WorkersService(Service):
         """The figures of `/metrics`: those of all workers, ended ones too, and of this process."""
         slots = self.supervisor.slots
         own: Samples = {("wsgate_worker_ends_total",): sum(slot.ends for slot in slots)}
+        if self._certificates is not None:
+            own |= expiry_samples(self._certificates.expiries())
         return merged([self._vitals.samples(), self.figures().samples, own])
 
     def not_ready(self) -> str | None:
