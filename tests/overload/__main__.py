@@ -4,7 +4,7 @@ usage: scripts/overload [--workers N] [--connections N] [--times N] [--seconds N
 
 A real php-fpm of four workers, a script that takes 5 ms, a real wsgate. First the peak: as many
 clients as workers, and twice as many, each with one message under way; the better of the two. Then
-three times that, spread over 400 connections, at even times whatever becomes of them. Then PHP-FPM
+three times that, spread over 600 connections, at even times whatever becomes of them. Then PHP-FPM
 is stopped and started again beside a trickle of messages. Exit status 1 unless goodput stays at
 90 % of the peak, refusals come within 50 ms (99 of 100), no message is lost, and the first answer
 comes within 2 seconds of PHP's return. The figures are also written into docs/reliability.md with
@@ -175,7 +175,7 @@ def main() -> None:
     """Parse the command line, run, exit 0 or 1."""
     parser = argparse.ArgumentParser(prog="scripts/overload")
     parser.add_argument("--workers", type=int, default=4, help="of PHP; default %(default)s")
-    parser.add_argument("--connections", type=int, default=400, help="default %(default)s")
+    parser.add_argument("--connections", type=int, default=600, help="default %(default)s")
     parser.add_argument("--times", type=float, default=3, help="the peak; default %(default)s")
     parser.add_argument("--seconds", type=float, default=8, help="default %(default)s")
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
