@@ -188,9 +188,17 @@ class Options(TwistedOptions):
     def postOptions(self) -> None:
         self.settings = build(self._sources())
         if self["check"]:
+            self.try_out()
             what = f"--config {escaped(self['config'])}" if self["config"] else "options"
             print(f"wsgate: {what}: good")
             raise SystemExit(0)
+
+    def try_out(self) -> None:
+        """For --check: find what is wrong that only a start would; `wsgate.service` knows how.
+
+        Raises:
+            SystemExit: with one line.
+        """
 
     def read_again(self) -> Settings:
         """The settings, with the file of --config as it is now.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import resource
 import socket
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent as TwistedLogEvent
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from wsgate import __version__
 from wsgate.compiled import DESCRIPTION
@@ -25,6 +28,27 @@ class CannotStart(SystemExit):
 
     def __init__(self, line: str) -> None:
         super().__init__(f"wsgate: {line}")
+
+
+@contextmanager
+def warnings_to(stream: TextIO) -> Iterator[None]:
+    """Print what is logged as a warning or worse, while there is no log yet."""
+    printing = _Printing(stream)
+    globalLogPublisher.addObserver(printing)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(printing)
+
+
+@implementer(ILogObserver)
+class _Printing:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: TwistedLogEvent) -> None:
+        if event["log_level"] in (LogLevel.warn, LogLevel.error, LogLevel.critical):
+            print(f"wsgate: {formatEvent(event)}", file=self._stream)
 
 
 class StartFailed(CannotStart, Exception):

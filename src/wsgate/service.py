@@ -6,6 +6,7 @@ the same two.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,8 +29,8 @@ from wsgate.figures import Samples, expiry_samples, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
 from wsgate.measures import gateway_samples
-from wsgate.options import Options
-from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit
+from wsgate.options import Options as CommandLine
+from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit, warnings_to
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.reload import Reload
 from wsgate.signals import Signals
@@ -46,6 +47,24 @@ Ports = Sequence[tuple[str, IStreamServerEndpoint]]
 
 ReadAgain = Callable[[], settings.Settings]
 """The settings as they are written now. Raises ConfigError."""
+
+
+class Options(CommandLine):
+    """The command line, which `twistd` makes; its --check does what a start does first."""
+
+    def try_out(self) -> None:
+        """Read certificates, find PHP, look at scripts and port strings; open and start nothing.
+
+        Raises:
+            CannotStart: one of them is missing or unusable.
+        """
+        from twisted.internet import reactor
+
+        asked = self.settings.gateway
+        # systemd passes its sockets to the service alone.
+        ports = tuple(port for port in asked.port if "systemd:" not in port.lower())
+        with warnings_to(sys.stderr):
+            make_service(reactor, replace(self.settings, gateway=replace(asked, port=ports)))
 
 
 def makeService(options: Options) -> Service:
