@@ -24,9 +24,12 @@ class Waiting:
     def timed_out(self, unsent):
         self.over.append((unsent, self.clock.seconds()))
 
-    def add(self, seconds, lane=Lane.MESSAGE, **more):
+    def add(self, seconds, lane=Lane.MESSAGE, *, in_front=False):
         unsent = Unsent(REQUEST, Deferred(), self.clock.seconds() + seconds, lane)
-        self.queue.add(unsent, **more)
+        if in_front:
+            self.queue.put_back(unsent)
+        else:
+            assert self.queue.offer(unsent)
         return unsent
 
     def advance(self, seconds):

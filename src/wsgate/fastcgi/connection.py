@@ -152,8 +152,7 @@ class ResponderConnection:
 
     def send_request(self, request: Request, keep_connection: bool) -> bytes:
         """As `request_parts`, joined."""
-        params, stdin = request
-        return encode_request(self._begin(keep_connection), params, stdin)
+        return encode_request(self._begin(keep_connection), request[0], request[1])
 
     def request_parts(
         self, request: Request, keep_connection: bool

@@ -192,7 +192,7 @@ class ConnectionPool:
         if self._ordinary and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
-        else:
+        elif not (self._ordinary and self._queue.offer(unsent)):
             self._wait_or_refuse(unsent)
         return unsent
 
@@ -258,10 +258,9 @@ class ConnectionPool:
         elif not self._held and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
-        elif self._queue.refuses(unsent.lane):
+        elif not self._queue.offer(unsent):
+            self._queue.refuse()
             self._unsent_failed(unsent, QueueFull(f"too many requests wait in pool {self.name}"))
-        else:
-            self._queue.add(unsent)
 
     def _waited_too_long(self, unsent: Unsent) -> None:
         self._unsent_failed(
@@ -311,7 +310,7 @@ class ConnectionPool:
         elif self._held:
             unsent.begin_again()
             self._in_flight -= 1
-            self._queue.add(unsent, in_front=True)
+            self._queue.put_back(unsent)
         elif self._idle:
             self._idle.popleft().send(unsent.request, unsent.turn)
         else:

@@ -70,10 +70,9 @@ class Queue:
         """How many wait in one lane."""
         return len(self._lanes[lane])
 
-    def refuses(self, lane: Lane) -> bool:
-        """Whether a lane is full; the log hears of it once, until the queue is half empty."""
-        if len(self._lanes[lane]) < self._bound:
-            return False
+    def refuse(self) -> None:
+        """Count one whom a full lane did not take; the log hears of it once, until the queue is
+        half empty."""
         if not self._refused:
             self._log.warn(
                 "Pool {pool} is full, {bound} requests wait: more are refused",
@@ -81,15 +80,25 @@ class Queue:
                 bound=self._bound,
             )
         self._refused += 1
+
+    def offer(self, unsent: Unsent) -> bool:
+        """Let a request wait until its deadline, behind the others of its lane; False if it is
+        full."""
+        lane = self._lanes[unsent.lane]
+        if len(lane) >= self._bound:
+            return False
+        self._add(lane, unsent)
         return True
 
-    def add(self, unsent: Unsent, *, in_front: bool = False) -> None:
-        """Let a request wait until its deadline, behind the others of its lane or in front."""
+    def put_back(self, unsent: Unsent) -> None:
+        """Let a request that had its turn wait for another, in front of the others of its lane."""
         lane = self._lanes[unsent.lane]
+        self._add(lane, unsent)
+        lane.move_to_end(unsent, last=False)
+        self._sorted = False
+
+    def _add(self, lane: OrderedDict[Unsent, None], unsent: Unsent) -> None:
         lane[unsent] = None
-        if in_front:
-            lane.move_to_end(unsent, last=False)
-            self._sorted = False
         self.count += 1
         if self.count > self.most:
             self.most = self.count
@@ -101,12 +110,15 @@ class Queue:
         messages = self._lanes[Lane.MESSAGE]
         lane = messages if self.count == len(messages) else self._lanes[self._next_lane()]
         unsent, _ = lane.popitem(last=False)
-        self._left()
+        self.count -= 1
+        if self._refused or not self.count:
+            self._left()
         return unsent
 
     def remove(self, unsent: Unsent) -> None:
         """Let a request that waits go. KeyError if it does not."""
         del self._lanes[unsent.lane][unsent]
+        self.count -= 1
         self._left()
 
     def _next_lane(self) -> int:
@@ -157,7 +169,6 @@ class Queue:
         return min(next(iter(lane)).deadline for lane in self._lanes if lane)
 
     def _left(self) -> None:
-        self.count -= 1
         if not self.count:
             self._stop_timer()
             self._sorted = True

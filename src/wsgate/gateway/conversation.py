@@ -243,7 +243,10 @@ class Conversation:
             return
         self._route.tally.answered += 1
         self._peer.send_message(payload, is_binary)
-        self._next()
+        if self._queue or self._reading_paused or self._in_flight or self._closed or self._asking:
+            self._next()
+        else:
+            self._peer.conversation_idle()
 
     def _refuse(self, error: BaseException, stderr: bytes) -> None:
         if not self._closed:
