@@ -16,6 +16,8 @@ ALLOWED = {
     "timeouts": set(),
     "eager": set(),
     "garbage": set(),
+    "logpipe": set(),
+    "monotonic": set(),
     "dispatch": set(),
     "http1": set(),
     "utf8": set(),
@@ -44,11 +46,11 @@ ALLOWED = {
     "turnover": {"config", "fastcgi", "php", "pools", "reload"},
     "workers": {
         *("backoff", "config", "eager", "figures", "gateway", "oneline", "php", "ports", "signals"),
-        *("proxies", "tls", "reload", "vitals", "websocket"),
+        *("logpipe", "proxies", "tls", "reload", "vitals", "websocket"),
     },
     "service": {
         *("cgi", "config", "control", "demo", "dispatch", "eager", "fastcgi", "figures", "floods"),
-        *("gateway",),
+        *("gateway", "logpipe", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("turnover", "vitals", "websocket", "workers"),
     },

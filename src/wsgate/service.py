@@ -28,7 +28,9 @@ from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Samples, expiry_samples, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
+from wsgate.logpipe import never_wait_for_reader
 from wsgate.measures import gateway_samples
+from wsgate.monotonic import keep_monotonic
 from wsgate.options import Options as CommandLine
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit, warnings_to
 from wsgate.proxies import LOCAL, TrustedProxies
@@ -75,12 +77,15 @@ def makeService(options: Options) -> Service:
     """
     from twisted.internet import reactor
 
+    keep_monotonic(reactor)
     return make_service(reactor, options.settings, options.read_again)
 
 
 def run_worker(brief: workers.Brief) -> None:
     """Be one of several workers until the end; see `wsgate.workers`."""
     from twisted.internet import reactor
+
+    keep_monotonic(reactor)
 
     def make(ports: Ports) -> GatewayService:
         return _gateway(reactor, brief.settings, ports)
@@ -330,6 +335,7 @@ class GatewayService(Service):
         if self._vitals is not None:
             self._vitals.start()
         if self._is_alone:
+            never_wait_for_reader()
             Signals(
                 self._reactor,
                 hurry=self.hurry,

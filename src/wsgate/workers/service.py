@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from wsgate import tls
 from wsgate.config import Settings
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
+from wsgate.logpipe import never_wait_for_reader
 from wsgate.ports import CannotStart, announce, bind
 from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
@@ -128,6 +129,7 @@ class WorkersService(Service):
         super().startService()
         self._balance = make_memory(self._settings.gateway.workers)
         self.supervisor.start()
+        never_wait_for_reader()
         Signals(
             self._reactor,
             hurry=self.supervisor.hurry,
