@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.faults.bystanders import Bystanders
+from tests.faults.metrics import Metrics
 from tests.faults.scripted_fastcgi import ScriptedFastCGI
 from tests.faults.status import fpm_processes
 from tests.integration.gateway_process import Gateway, eventually, free_port, gateway
@@ -59,10 +60,14 @@ class Stage:
         """Open files then."""
         self.disconnects = 0
         """Bystanders that a case disconnects on purpose."""
+        self.scraped = 0.0
+        """When /metrics was asked last."""
         self.kept = 0
         """Connections to the backend that may stay open while nothing is asked."""
         self.ended_by_the_case = False
         self.fpm_runs = True
+        self.silent = False
+        """Whether a case takes the log away."""
 
     @property
     def port(self) -> int:
@@ -109,6 +114,11 @@ class Stage:
         """The lines of log that hold this text or the id of this message."""
         exactly = re.compile(re.escape(message_id) + r"(?!\d)")
         return [line for line in self.wsgate.log().splitlines() if exactly.search(line)]
+
+    def metrics(self) -> Metrics:
+        """What /metrics says now, or said less than a second ago."""
+        self.scraped = time.monotonic()
+        return Metrics(self.wsgate.control)
 
     def open_files(self) -> int:
         """Descriptors of wsgate now."""
@@ -225,7 +235,7 @@ def _wsgate(
     folder.chmod(0o755)
     bystanders = Bystanders(folder / "bystanders.sock")
     lines = [
-        *_table("gateway", gateway_settings or {}),
+        *_table("gateway", {"control": f"unix:{folder}/control.sock", **(gateway_settings or {})}),
         *_table("limits", {**_NO_RATE_LIMITS, **(limits or {})}),
         *_table("pools.default", {"fastcgi": endpoints, **(pool or {})}),
         *_table("pools.bystanders", {"fastcgi": bystanders.endpoint}),
@@ -244,6 +254,7 @@ def _wsgate(
             f"--config={config}", *more, *options, script=None, command=command, env=env
         ) as running:
             running.also = numbers
+            running.control = f"{folder}/control.sock"
             yield running, bystanders
     finally:
         bystanders.end()

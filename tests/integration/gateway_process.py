@@ -119,6 +119,7 @@ class Gateway:
         self.port = port
         self.url = f"ws://127.0.0.1:{port}"
         self.also: dict[str, int] = {}
+        self.control = ""
         number = len(list(place.folder.glob("out*")))
         self._out = place.folder / f"out{number}"
         self._err = place.folder / f"err{number}"
