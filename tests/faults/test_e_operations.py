@@ -54,11 +54,13 @@ def test_more_clients_than_descriptors_cost_only_those_beyond(stages, outcome):
 
 # The process itself has the other end of its log, and never reads it.
 LOGGING = """
-import os, sys
+import fcntl, os, sys
 if sys.argv[1] == "full":
     writing = os.open("/dev/full", os.O_WRONLY)
 else:
     reading, writing = os.pipe()
+    # A few lines fill it.
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     os.set_inheritable(reading, sys.argv[1] == "stuck")
 os.dup2(writing, 1)
 os.dup2(writing, 2)
