@@ -72,6 +72,12 @@ _ALL = (
     ),
     _gauge("wsgate_pool_in_flight", "Requests that PHP has now.", "pool"),
     _gauge("wsgate_pool_waiting", "Requests that wait in the pool's queue now.", "pool"),
+    _gauge(
+        "wsgate_pool_waiting_most",
+        "The most requests that have ever waited at a time, in one process.",
+        "pool",
+        merge="max",
+    ),
     _gauge("wsgate_pool_max_in_flight", "Requests that PHP may have at a time.", "pool"),
     _gauge(
         "wsgate_pool_available",

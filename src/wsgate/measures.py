@@ -60,6 +60,7 @@ def _pool(pool: ConnectionPool) -> Iterator[Sample]:
     yield ("wsgate_pool_surplus_total", name), pool.surplus
     yield ("wsgate_pool_in_flight", name), pool.in_flight
     yield ("wsgate_pool_waiting", name), pool.waiting
+    yield ("wsgate_pool_waiting_most", name), pool.waiting_most
     yield ("wsgate_pool_max_in_flight", name), pool.max_in_flight
     yield ("wsgate_pool_available", name), pool.is_available
     for backend in pool.backends:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ BEGIN, END = "<!-- overload:begin -->", "<!-- overload:end -->"
 LEAST_RATIO = 0.9
 REFUSAL_LIMIT = 0.05
 RECOVERY_LIMIT = 2.0
+QUEUE = 256
 WORK = 0.005
 """Seconds that the script takes."""
 SCRIPT = f"<?php usleep({WORK * 1e6:.0f}); echo file_get_contents('php://input');"
@@ -52,6 +55,10 @@ class Result:
     peak: float
     offered: float
     overload: Figures
+    cpu: float
+    """Share of a core that wsgate had at overload."""
+    longest: int
+    """Requests in the pool's queue, at most."""
     outage: Figures
     recovery: float | None
 
@@ -84,7 +91,8 @@ class Result:
                 f"{quantile(over.answered, 0.99) * 1e3:.0f} ms",
                 True,
             ),
-            ("most messages under way at once", str(over.most_under_way), True),
+            ("longest queue", f"{self.longest} requests", self.longest <= QUEUE),
+            ("wsgate's CPU at overload", f"{self.cpu:.0%} of a core", True),
             (
                 "PHP-FPM stopped: refusals, half within",
                 f"{len(away.refused)}, {outage * 1e3:.1f} ms",
@@ -120,10 +128,30 @@ async def measure(process: Gateway, fpm: PHPFPM, options: argparse.Namespace) ->
         print(f"{clients} clients: {rate:.0f} answers/s", flush=True)
         peak = max(peak, rate)
     offered = options.times * peak
+    before = cpu_seconds(process.pid)
     overload = await crowd.offer(offered, options.seconds)
+    cpu = (cpu_seconds(process.pid) - before) / options.seconds
+    longest = longest_queue(process.place.folder / "control")
     outage, recovery = await stop_and_start(crowd, fpm)
     await crowd.leave()
-    return Result(options, peak, offered, overload, outage, recovery)
+    return Result(options, peak, offered, overload, cpu, longest, outage, recovery)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def longest_queue(control: Path) -> int:
+    """From /metrics of the control interface, a UNIX socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(control))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        page = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    match = re.search(r'^wsgate_pool_waiting_most{pool="default"} (\d+)', page, re.MULTILINE)
+    assert match, page
+    return int(match.group(1))
 
 
 async def stop_and_start(crowd: Crowd, fpm: PHPFPM) -> tuple[Figures, float | None]:
@@ -155,8 +183,8 @@ def write(result: Result) -> None:
     """Put the figures between the marks of docs/reliability.md."""
     options = result.options
     text = [
-        f"`scripts/overload`, on {os.cpu_count()} cores shared with others: php-fpm of "
-        f"{options.workers} workers, a script that takes {WORK * 1e3:.0f} ms, "
+        f"`scripts/overload`, on {os.cpu_count()} cores of a machine with a load of "
+        f"{os.getloadavg()[0]:.1f}: php-fpm of {options.workers} workers, a script that takes {WORK * 1e3:.0f} ms, "
         f"{options.connections} connections; {options.times:g} times the peak offered for "
         f"{options.seconds:g} s.\n",
         "| | measured |",
@@ -186,6 +214,8 @@ def main() -> None:
             f"--fastcgi={fpm.endpoint}",
             f"--script={fpm.script_path('work.php')}",
             f"--set=pools.default.max_in_flight={options.workers}",
+            f"--set=pools.default.queue={QUEUE}",
+            "--control=unix:{folder}/control",
             "--set=limits.max_connections_per_address=0",
             "--set=limits.new_connections_per_address=0",
             script=None,
