@@ -43,7 +43,7 @@ ALLOWED = {
     "signals": set(),
     "pools": {"config", "fastcgi", "php"},
     "reload": {"config", "php", "ports", "tls"},
-    "turnover": {"config", "fastcgi", "php", "pools", "reload"},
+    "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
         *("backoff", "config", "eager", "figures", "gateway", "oneline", "php", "ports", "signals"),
         *("logpipe", "proxies", "tls", "reload", "vitals", "websocket"),

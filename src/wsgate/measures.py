@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wsgate import php
 from wsgate.fastcgi import ConnectionPool
-from wsgate.figures import Key, Samples
+from wsgate.figures import Key, Samples, merged
 from wsgate.gateway import Tally
 from wsgate.websocket import GatewayFactory
 
@@ -16,7 +16,10 @@ Sample = tuple[Key, float]
 def gateway_samples(
     factory: GatewayFactory, pools: Iterable[ConnectionPool], privates: Iterable[php.PrivatePHP]
 ) -> Samples:
-    """The figures of the clients' side, of the pools, and of the private PHPs."""
+    """The figures of the clients' side, of the pools, and of the private PHPs.
+
+    Pools of the same name, as there are while one takes over from another, are added up.
+    """
     found: list[Sample] = []
     for path, tally in factory.tallies().items():
         found += _messages(path, tally)
@@ -24,12 +27,15 @@ def gateway_samples(
     found.append((("wsgate_connections_accepted_total",), factory.counts.accepted))
     found += _counts(factory)
     found.append((("wsgate_workers",), 1))
-    for pool in pools:
-        found += _pool(pool)
     for private in privates:
         found.append((("wsgate_php_up", private.pool), private.is_answering))
         found.append((("wsgate_php_restarts_total", private.pool), private.restarts))
-    return dict(found)
+    return merged([dict(found), *(pool_samples(pool) for pool in pools)])
+
+
+def pool_samples(pool: ConnectionPool) -> Samples:
+    """The figures of one pool and its backends."""
+    return dict(_pool(pool))
 
 
 def _counts(factory: GatewayFactory) -> Iterator[Sample]:

@@ -25,7 +25,7 @@ from wsgate import config as settings
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
-from wsgate.figures import Samples, expiry_samples, php_is_away
+from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
 from wsgate.logpipe import never_wait_for_reader
@@ -358,9 +358,11 @@ class GatewayService(Service):
         """The figures of `/metrics`; none where there is no control interface."""
         if self._vitals is None:
             return {}
-        gateway = gateway_samples(self.factory, self.pools, self._turnover.privates)
+        turnover = self._turnover
+        gateway = gateway_samples(self.factory, turnover.every_pool, turnover.privates)
         expiries = self.certificates.expiries() if self.certificates is not None else {}
-        return gateway | self._vitals.samples() | expiry_samples(expiries)
+        now = gateway | self._vitals.samples() | expiry_samples(expiries)
+        return merged([turnover.past, now])
 
     def not_ready(self) -> str | None:
         """Why no clients should be sent here; None if they should."""

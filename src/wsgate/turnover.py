@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 from wsgate import php
 from wsgate.config import Route, Settings
 from wsgate.fastcgi import ConnectionPool
+from wsgate.figures import Samples, lasting, merged
+from wsgate.measures import pool_samples
 from wsgate.pools import make_pools, recipes
 from wsgate.reload import NotTaken
 
@@ -37,6 +39,8 @@ class Turnover:
         self._recipes = recipes(asked, routes)
         self.pools, self.privates = make_pools(reactor, asked, routes)
         self._leaving: list[ConnectionPool] = []
+        self.past: Samples = {}
+        """What pools that are gone had counted."""
         self._every_private = list(self.privates)
 
     async def change(
@@ -67,6 +71,11 @@ class Turnover:
         self._leaving += leaving
         stopping = [private for private in privates_before if private not in kept]
         ensureDeferred(self._retire(leaving, stopping, is_used)).addErrback(_bug)
+
+    @property
+    def every_pool(self) -> Sequence[ConnectionPool]:
+        """Those in use, and those that finish what they have."""
+        return (*self.pools.values(), *self._leaving)
 
     def stop_pools(self) -> None:
         """Take no request any more; also not in those that are about to go."""
@@ -114,6 +123,7 @@ class Turnover:
         for pool in pools:
             pool.stop()
             self._leaving.remove(pool)
+            self.past = merged([self.past, lasting(pool_samples(pool))])
             log.info("pool {pool}, as it was, has finished", pool=pool.name)
         await self._stop(privates)
 

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.gateway_process import eventually, free_port, gateway, twistd
+from tests.integration.test_reloading import configured, one
 from wsgate.figures import CATALOGUE
 
 TOKEN = "0123456789abcdef"
@@ -328,3 +329,20 @@ def test_it_tells_when_a_certificate_expires(workers):
             "wsgate_tls_certificate_expiry_timestamp_seconds", "--self-signed"
         ]
         assert 29 < (expiry - time.time()) / 86400 < 31
+
+
+def test_counts_survive_a_reload_of_their_pool_and_route():
+    with configured(one("64M"), "--control=unix:{folder}/control") as (running, file):
+        control = Control(running.place.folder / "control")
+        eventually(control.ready, 20, "it is ready")
+        running.ask("a")
+        file.reload(one("96M", path="/elsewhere"))
+        eventually(lambda: "as it was, has finished" in running.log(), 10, "the old pool is gone")
+        assert control.ready()
+        running.ask("b", "/elsewhere")
+        figures = at_rest(control)
+        assert figures["wsgate_messages_total", "/", "answered"] == 1
+        assert figures["wsgate_messages_total", "/elsewhere", "answered"] == 1
+        assert figures["wsgate_pool_requests_total", "default"] == 2
+        assert figures["wsgate_pool_responses_total", "default"] == 2
+        assert figures["wsgate_pool_max_in_flight", "default"] == 2

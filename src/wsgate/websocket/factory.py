@@ -232,15 +232,15 @@ class GatewayFactory(WebSocketServerFactory):
                 gone.callback(None)
 
     def tallies(self) -> dict[str, Tally]:
-        """What became of the messages of each route, by its path."""
-        return {path: route.tally for path, route in self._routes.items()}
+        """What became of the messages of each route, by its path; of removed ones too."""
+        tallies: dict[str, Tally] = {}
+        for route in (*self._routes.values(), *self._removed):
+            tallies[route.path] = tallies.get(route.path, Tally()) + route.tally
+        return tallies
 
     def tally(self) -> Tally:
         """What became of the messages, over all routes."""
-        total = Tally()
-        for route in (*self._routes.values(), *self._removed):
-            total += route.tally
-        return total
+        return sum(self.tallies().values(), Tally())
 
     def page_for(self, path: str) -> Page | None:
         """The page of exactly this path, or None."""
