@@ -184,8 +184,9 @@ def write(result: Result) -> None:
     options = result.options
     text = [
         f"`scripts/overload`, on {os.cpu_count()} cores of a machine with a load of "
-        f"{os.getloadavg()[0]:.1f}: php-fpm of {options.workers} workers, a script that takes {WORK * 1e3:.0f} ms, "
-        f"{options.connections} connections; {options.times:g} times the peak offered for "
+        f"{os.getloadavg()[0]:.1f}: php-fpm of {options.workers} workers, "
+        f"a script that takes {WORK * 1e3:.0f} ms, {options.connections} connections; "
+        f"{options.times:g} times the peak offered for "
         f"{options.seconds:g} s.\n",
         "| | measured |",
         "|---|---|",
