@@ -6,6 +6,7 @@ the same two.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_li
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.reload import Reload
 from wsgate.signals import Signals
+from wsgate.systemd import Systemd
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
 from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory, Page, WebSocketOptions
@@ -278,7 +280,15 @@ class GatewayService(Service):
         self.farewell: Farewell = GOING_AWAY
         """What clients are told when they are closed at the end."""
         others = [certificates.reload] if certificates is not None else []
-        self.reload = Reload(asked, read_again or (lambda: asked), self._take, others=others)
+        systemd = self._systemd = Systemd(reactor, os.environ, lambda: self.figures().in_words())
+        self.reload = Reload(
+            asked,
+            read_again or (lambda: asked),
+            self._take,
+            others=others,
+            begins=systemd.reloading,
+            is_over=systemd.ready,
+        )
         """Takes the settings anew when it is called."""
         self._reactor = reactor
         self._ports = ports
@@ -343,6 +353,7 @@ class GatewayService(Service):
                 limit=lambda: self._asked.stop_timeout,
             ).install()
             announce([description for description, _ in self._ports], self.listening)
+            self._systemd.start(lambda: all(p.is_answering for p in self._turnover.privates))
 
     def _watch_certificates(self) -> None:
         if self.certificates is not None:
@@ -379,6 +390,7 @@ class GatewayService(Service):
         self.ready = False
         super().stopService()
         self._stopping = True
+        self._systemd.stopping()
         if self._watch is not None:
             self._watch.stopService()
         return ensureDeferred(self._stop())

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,12 @@ class Gateway:
     """A wsgate process. `command` is everything after the program."""
 
     def __init__(
-        self, place: Workplace, command: list[str], port: int, env: Mapping[str, str] | None = None
+        self,
+        place: Workplace,
+        command: list[str],
+        port: int,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.place = place
         self.port = port
@@ -132,6 +137,7 @@ class Gateway:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
 
     @property
@@ -233,6 +239,7 @@ def gateway(
     workers: int | None = 2,
     env: Mapping[str, str] | None = None,
     ready: Callable[[Gateway], bool] = Gateway.accepts,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Gateway]:
     """A wsgate that accepts connections.
 
@@ -259,7 +266,7 @@ def gateway(
         ):
             arguments = [*arguments, f"--set=pools.default.max_in_flight={workers}"]
         arguments = [argument.format(**words) for argument in (*arguments, *options)]
-        running = Gateway(place, arguments, number, env)
+        running = Gateway(place, arguments, number, env, pass_fds)
         try:
             running.wait_until_accepting(ready)
             yield running

@@ -174,8 +174,9 @@ def _logger(namespace: str) -> Logger:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The parent's, with its import path; without the sockets that systemd passed to it."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("LISTEN_")}
+    """The parent's, with its import path; without what systemd tells the parent alone."""
+    own = ("LISTEN_", "NOTIFY_", "WATCHDOG_")
+    kept = {name: value for name, value in environ.items() if not name.startswith(own)}
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 

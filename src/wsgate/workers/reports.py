@@ -38,6 +38,11 @@ class Figures(NamedTuple):
     connections: int
     samples: Mapping[Key, float] = {}
 
+    def in_words(self) -> str:
+        """As a line for people."""
+        tally = self.tally
+        return f"{self.connections} connections, {tally.received} messages, {tally.refused} refused"
+
     def __add__(self, other: Figures) -> Figures:  # type: ignore[override]  # no tuple is added
         return Figures(
             self.tally + other.tally,

@@ -19,6 +19,7 @@ from wsgate.logpipe import never_wait_for_reader
 from wsgate.ports import CannotStart, announce, bind
 from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
+from wsgate.systemd import Systemd
 from wsgate.vitals import Vitals
 from wsgate.workers.balance import make_memory
 from wsgate.workers.brief import Brief
@@ -57,7 +58,15 @@ class WorkersService(Service):
     ) -> None:
         self._reactor = reactor
         others = [certificates.reload] if certificates is not None else []
-        self.reload = Reload(settings, read_again, self._take, others=others)
+        self._systemd = Systemd(reactor, os.environ, lambda: self.figures().in_words())
+        self.reload = Reload(
+            settings,
+            read_again,
+            self._take,
+            others=others,
+            begins=self._systemd.reloading,
+            is_over=self._systemd.ready,
+        )
         """Takes settings and certificates anew when it is called, and restarts the workers."""
         self._check = check
         self._settings = check(settings)
@@ -140,11 +149,13 @@ class WorkersService(Service):
         if self._watch is not None:
             self._watch.startService()
         announce(self._settings.gateway.port, self._listening)
+        self._systemd.start(lambda: all(slot.is_serving for slot in self.supervisor.slots))
 
     def stopService(self) -> Deferred[None]:
         """Let all workers finish what they have begun; fires when they have ended."""
         super().stopService()
         self._stopping = True
+        self._systemd.stopping()
         if self._watch is not None:
             self._watch.stopService()
         return ensureDeferred(self._stop())
