@@ -67,21 +67,24 @@ class Bench:
 
 
 class PHP:
-    """The one PHP-FPM of a run: static, four workers, opcache."""
+    """The one PHP-FPM of a run: static, four workers, opcache; or one more for work beside it."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, name: str = "php", workers: int = KEPT_CONNECTIONS) -> None:
         self._bench = bench
-        self.processes = Processes(bench.folder / "php-fpm.log")
+        self._name = name
+        self._workers = workers
+        self.socket = bench.folder / f"{name}.sock"
+        self.processes = Processes(bench.folder / f"{name}-fpm.log")
 
     def start(self) -> None:
         """Start it; raises StartFailed."""
         bench = self._bench
-        configuration = bench.folder / "php-fpm.conf"
+        configuration = bench.folder / f"{self._name}-fpm.conf"
         user = "user = nobody\ngroup = nogroup\n" if os.geteuid() == 0 else ""
         configuration.write_text(
-            f"[global]\nerror_log = {bench.folder}/php-fpm-error.log\ndaemonize = no\n"
-            f"[bench]\n{user}listen = {bench.php}\nlisten.mode = 0666\nlisten.backlog = 4096\n"
-            f"pm = static\npm.max_children = {KEPT_CONNECTIONS}\n"
+            f"[global]\nerror_log = {bench.folder}/{self._name}-fpm-error.log\ndaemonize = no\n"
+            f"[bench]\n{user}listen = {self.socket}\nlisten.mode = 0666\nlisten.backlog = 4096\n"
+            f"pm = static\npm.max_children = {self._workers}\n"
             "php_admin_value[post_max_size] = 64M\nphp_admin_value[memory_limit] = 256M\n"
         )
         self.processes.start(
@@ -89,7 +92,7 @@ class PHP:
             cwd=bench.folder,
         )
         deadline = time.monotonic() + 10
-        while not bench.php.exists():
+        while not self.socket.exists():
             self.processes.check()
             if time.monotonic() > deadline:
                 raise StartFailed(f"php-fpm does not listen: {self.processes.tail()}")

@@ -95,7 +95,7 @@ class Measurer:
         if gateway.is_limit:
             if row.kind != "messages" or row.clients > 32:
                 return None
-            return self._messages(row, [], self._limit_command(row))
+            return self._messages(row, [], self._limit_command(row, self._php, self._seconds))
         pids = processes.pids()
         try:
             if row.kind == "messages":
@@ -153,16 +153,33 @@ class Measurer:
         return {**cell, "per_connection": each, "connections": clients, "peak": peak}
 
     def _beside(self, row: Row, pids: list[int]) -> Cell:
-        calm = Row(row.name, row.title, "beside", CALM_CLIENTS)
+        if row.past:
+            return self._beside_what_goes_past(row, pids)
         generators = []
         if row.clients:
             # It goes on a little longer, so that the calm ones are never alone.
             command = self._load_command(row, row.clients, longer=0.3)
             generators.append(self._generator(command))
             generators[0].wait_until_ready()
-        pause = CALM_PAUSE
-        generators.insert(0, self._generator(self._load_command(calm, CALM_CLIENTS, pause)))
+        generators.insert(0, self._generator(self._calm_command(row)))
         return self._between(pids, generators, ready=len(generators) - 1)
+
+    def _beside_what_goes_past(self, row: Row, pids: list[int]) -> Cell:
+        # The gateway keeps a connection to each worker of the usual one.
+        other = PHP(self._bench, "other", workers=1)
+        other.start()
+        try:
+            command = self._limit_command(row, other, 2 * self._seconds + 0.3)
+            generators = [self._generator(command)]
+            generators[0].wait_until_ready()
+            generators.insert(0, self._generator(self._calm_command(row)))
+            return self._between(pids, generators, ready=1)
+        finally:
+            other.stop()
+
+    def _calm_command(self, row: Row) -> list[str]:
+        calm = Row(row.name, row.title, "beside", CALM_CLIENTS)
+        return self._load_command(calm, CALM_CLIENTS, CALM_PAUSE)
 
     def _turns(self, row: Row, pids: list[int]) -> Cell:
         self._meter(pids[0])
@@ -237,11 +254,11 @@ class Measurer:
         }
         return _python("bench.load", spec)
 
-    def _limit_command(self, row: Row) -> list[str]:
+    def _limit_command(self, row: Row, php: PHP, seconds: float) -> list[str]:
         return [
-            *(str(self._bench.tools / "limit"), str(self._bench.php), str(self._bench.script)),
+            *(str(self._bench.tools / "limit"), str(php.socket), str(self._bench.script)),
             *(str(min(row.clients, KEPT_CONNECTIONS)), str(row.size)),
-            *(str(self._warm_up), str(self._seconds)),
+            *(str(self._warm_up), str(seconds)),
         ]
 
     def _generator(self, command: list[str]) -> Generator:

@@ -52,6 +52,10 @@ _METHOD = """\
 - **Echo without PHP**: each gateway's own way from a message to its answer. wsgate has no such
   setting: there its connections and conversations run with a responder in the place of the pool
   that answers at once ([bench/peers/wsgate_echo.py]); the others send back what came.
+- **16 MiB past the gateway**: the same beside a C program that moves 16 MiB at a time to a PHP-FPM
+  of its own and back. What the calm clients lose there they lose to the processor alone, and no
+  gateway can give it back: on two cores a message of 16 MiB keeps PHP-FPM and a client busy for
+  tens of milliseconds, and whoever is woken beside them waits for the scheduler.
 - **Turns** are what everybody waits for: from one return of `epoll_wait` to the next call of it.
   The client sends 16 MiB of two-byte characters. By the clock a turn also holds the time in which
   PHP-FPM and the generators had the core; CPU time is wsgate's own. The meter costs a little.

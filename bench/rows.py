@@ -36,6 +36,8 @@ class Row:
     kept_only: bool = False
     variant: str = ""
     filler: str = "x"
+    past: bool = False
+    """Whether the busy one goes past the gateway, straight to a PHP-FPM of its own."""
     rounds: int = 1000
     """At most so many, for what is slow and hardly varies."""
 
@@ -110,6 +112,13 @@ ROWS = (
         group="tail",
         in_quick=False,
         kept_only=True,
+    ),
+    Row(
+        *("beside-past", "32 calm clients while 16 MiB go past the gateway", "beside", 1, 2**24),
+        group="tail",
+        in_quick=False,
+        kept_only=True,
+        past=True,
     ),
     Row(
         *("turns-16MiB", "turns of wsgate's reactor while one client moves 16 MiB", "turns", 1),
