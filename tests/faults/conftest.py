@@ -1,24 +1,16 @@
-"""The stages of the cases, the check of the invariants after each, the record of the figures."""
+"""The stages of the cases, and the check of the invariants after each."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.cases import CASES
 from tests.faults.invariants import Watch, check_end
 from tests.faults.stage import Stage, php_stage, scripted_stage
 from tests.integration.gateway_process import rss
-
-RECORD = Path(__file__).parents[2] / "reports/faults.json"
-
-_FIGURES = pytest.StashKey[list[str]]()
-_RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 
 
 class Running:
@@ -96,43 +88,8 @@ def stages(running_stages: Running, request: pytest.FixtureRequest) -> Iterator[
 @pytest.fixture
 def outcome(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Record what a case came to, with its figure; it goes into docs/reliability.md."""
-    figures = request.node.stash.setdefault(_FIGURES, [])
-    return figures.append
 
+    def record(text: str) -> None:
+        request.node.user_properties.append(("figure", text))
 
-# -- the record
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin an empty record."""
-    config.stash[_RESULTS] = {}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Note what became of each test of a case."""
-    report = yield
-    marker = item.get_closest_marker("case")
-    if marker is None:
-        return report
-    (case,) = marker.args
-    assert case in CASES, f"there is no case {case}"
-    result = item.config.stash[_RESULTS].setdefault(
-        item.nodeid, {"case": case, "outcome": "passed", "figures": [], "reason": ""}
-    )
-    if report.failed or (report.skipped and result["outcome"] == "passed"):
-        result["outcome"] = report.outcome
-    if report.skipped and isinstance(report.longrepr, tuple):
-        result["reason"] = report.longrepr[2].removeprefix("Skipped: ")
-    result["figures"] = item.stash.get(_FIGURES, [])
-    return report
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the record; the tests that did not run keep what was there before."""
-    results = session.config.stash.get(_RESULTS, {})
-    if not results:
-        return
-    before = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps({**before, **results}, indent=1, sort_keys=True) + "\n")
+    return record

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.faults.invariants import MIB
 from tests.faults.load import load
 from tests.faults.scripted_fastcgi import Hold, ScriptedFastCGI, Wait, answer
 from tests.faults.stage import LATE, NOISE, stop, until
@@ -274,6 +275,29 @@ def test_a_backend_that_takes_a_message_too_slowly_is_an_error_at_the_deadline(s
     peer.stop()
     longest = max(error.seconds for error in errors)
     outcome(f"4 messages of 1 MiB: error 504 after {longest:.2f} s (response_timeout 1 s)")
+
+
+@pytest.mark.case("B9")
+def test_a_backend_that_takes_nothing_more_is_given_up(stages, outcome):
+    peer = ScriptedFastCGI()
+    size = 8 * MIB
+    with tcp_proxy(peer.address) as proxy:
+        proxy.up.hole_after = 1
+        s = stages.scripted(
+            fresh=True,
+            backends=(proxy.endpoint,),
+            pool={"write_timeout": "500ms", "response_timeout": "30s"},
+            limits={"max_message_size": size, "max_frame_size": size},
+        )
+        with s.client() as client:
+            client.send_message(bytes(size), False)
+            error = s.next_error(client, time.monotonic(), 1.0)
+        assert error.status == 504
+        proxy.up.hole_after = None
+        assert s.ask(b"next") == b"next"
+        assert not peer.violations
+    peer.stop()
+    outcome(f"8 MiB that nobody takes: error 504 after {error.seconds:.2f} s (write_timeout 0.5 s)")
 
 
 @pytest.mark.case("B10")

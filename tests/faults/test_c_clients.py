@@ -393,6 +393,55 @@ def test_a_violation_of_the_protocol_is_1002_which_the_client_sees(stages, outco
     outcome(f"{len(BROKEN)} violations: 1002")
 
 
+# -- C11
+
+
+@pytest.mark.case("C11")
+def test_one_client_gets_no_more_than_its_rate(stages, outcome):
+    s = stages.scripted(limits={"messages_per_second": 50})
+    before = len(s.peer.requests)
+    seconds = 2.0
+    with s.client() as client:
+        client.socket.settimeout(0.05)
+        began = time.monotonic()
+        frames = client.frame(1, b"more") * 1000
+        sent = memoryview(b"")
+        answers = 0
+        while time.monotonic() < began + seconds:
+            sent = sent or memoryview(frames)
+            with contextlib.suppress(TimeoutError):
+                sent = sent[client.socket.send(sent) :]
+            with contextlib.suppress(TimeoutError):
+                answers += client.socket.recv(65536).count(b"more")
+        asked = len(s.peer.requests) - before
+        took = time.monotonic() - began
+        client.reset()
+    # Twice the rate at once, then the rate; and what the last batch and the noise may add.
+    assert 50 * seconds <= asked <= 100 + 50 * took + 50
+    assert answers <= asked
+    outcome(f"messages_per_second 50: {asked} of endless messages reached PHP in {took:.1f} s")
+
+
+@pytest.mark.case("C11")
+def test_one_client_without_a_rate_takes_one_worker_at_most(stages, outcome):
+    s = stages.scripted()
+    most = 0
+    with s.client() as client:
+        client.socket.settimeout(0.2)
+        frames = client.frame(1, b"more") * 1000
+        began, answers = time.monotonic(), 0
+        client.socket.setblocking(False)
+        while time.monotonic() < began + 1:
+            with contextlib.suppress(BlockingIOError):
+                client.socket.send(frames)
+            with contextlib.suppress(BlockingIOError):
+                answers += client.socket.recv(65536).count(b"more")
+            most = max(most, int(s.metrics().total("wsgate_pool_in_flight", pool="default")))
+        client.reset()
+    assert most <= 1
+    outcome(f"without a rate: {answers} answers in 1 s, one request at a time")
+
+
 # -- C12
 
 

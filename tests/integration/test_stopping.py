@@ -34,6 +34,7 @@ def tally(log):
 # -- E1
 
 
+@pytest.mark.case("E1")
 @pytest.mark.slow
 def test_e1_a_stop_with_1000_clients_and_50_calls_in_flight_loses_no_reply(record_property):
     with (
@@ -120,6 +121,7 @@ def test_a_handshake_that_has_begun_is_accepted_and_told_to_come_back():
 # -- E2
 
 
+@pytest.mark.case("E2")
 def test_e2_a_hung_php_and_a_hung_client_end_with_the_stop(record_property):
     """The call is counted as an error, and its client is told; whoever reads nothing is dropped."""
     with (
