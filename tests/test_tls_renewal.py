@@ -541,3 +541,63 @@ def test_no_context_is_changed_after_its_first_use(file):
     certificates.reload()
     assert certificates._connections._default is not context
     assert isinstance(context, SSL.Context)
+
+
+def age(path, seconds):
+    """As if nobody had touched it for so long."""
+    found = path.stat()
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - seconds * 10**9))
+
+
+def test_files_that_have_not_changed_are_not_read_again_and_keep_their_contexts(
+    tmp_path, monkeypatch
+):
+    for name in ("a", "b", "c"):
+        write_fresh(tmp_path / f"{name}.pem", f"{name}.example")
+        age(tmp_path / f"{name}.pem", 60)
+    certificates = read_certificates(CertificateFiles(certificates=str(tmp_path)))
+    before = certificates._connections
+    read = []
+    read_bytes = type(tmp_path).read_bytes
+    monkeypatch.setattr(
+        type(tmp_path), "read_bytes", lambda path: read.append(path.name) or read_bytes(path)
+    )
+    b = write_fresh(tmp_path / "b.pem", "b.example")
+    certificates.reload()
+    after = certificates._connections
+    assert read == ["b.pem"]
+    assert serial(certificates, "b.example") == b
+    assert after._context_for(b"c.example") is before._context_for(b"c.example")
+    # It finds the others for its clients, so it cannot be shared.
+    assert after._default is not before._default
+    # Written just now, it may have been written again within the resolution of its time.
+    read.clear()
+    certificates.reload()
+    assert read == ["b.pem"]
+    age(tmp_path / "b.pem", 60)
+    for expected in (["b.pem"], []):
+        read.clear()
+        certificates.reload()
+        assert read == expected
+
+
+def test_a_bad_file_is_read_again_at_each_reload(file, logged):
+    certificates = certificates_of(file)
+    file.write_bytes(b"bad")
+    age(file, 60)
+    for _ in range(2):
+        certificates.reload()
+        assert [level for level, _ in logged()] == [LogLevel.error, LogLevel.info]
+
+
+def test_other_authorities_need_other_contexts(tmp_path, authority):
+    write_pair(tmp_path / "folder", "a.pem", "a.example")
+    write_pair(tmp_path / "folder", "b.pem", "b.example")
+    files = client_files(tmp_path, authority)._replace(
+        certificate=None, certificates=str(tmp_path / "folder")
+    )
+    certificates = read_certificates(files)
+    before = certificates._connections._context_for(b"b.example")
+    write(tmp_path / "clients.pem", pem(authority[0], make(ca=True, cn="other")[0]))
+    certificates.reload()
+    assert certificates._connections._context_for(b"b.example") is not before

@@ -54,10 +54,12 @@ class CertificateFiles(NamedTuple):
 class Source(NamedTuple):
     """Where one identity comes from: its name in errors, and how to read it.
 
-    `read` gives None for PEM that is no certificate of a server, and raises TLSError.
+    `read` looks at no other files than `paths`, some of which may not be there; it gives None for
+    PEM that is no certificate of a server, and raises TLSError.
     """
 
     name: str
+    paths: tuple[Path, ...]
     read: Callable[[], Identity | None]
 
 
@@ -66,11 +68,16 @@ def sources(files: CertificateFiles) -> list[Source]:
     found = []
     if files.certificate is not None:
         certificate, key = files.certificate, files.private_key
-        found.append(Source(f"--certificate {certificate}", lambda: _from_file(certificate, key)))
+        name, paths = f"--certificate {certificate}", (Path(certificate), Path(key or certificate))
+        found.append(Source(name, paths, lambda: _from_file(certificate, key)))
     if files.certificates is not None:
         folder = Path(files.certificates)
         found += [
-            Source(_name(folder, file), partial(_from_folder_file, folder, file))
+            Source(
+                _name(folder, file),
+                (file, *_keys_beside(file)),
+                partial(_from_folder_file, folder, file),
+            )
             for file in _files_of(folder)
         ]
     return found
@@ -117,6 +124,11 @@ def _certificate_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if name[0] != "."]
 
 
+def _keys_beside(file: Path) -> list[Path]:
+    names = (f"{file.stem}.key", f"{file.stem}-key.pem", "privkey.pem")
+    return [file.with_name(name) for name in names]
+
+
 def _from_folder_file(folder: Path, file: Path) -> Identity | None:
     """The identity that `file` begins; None for PEM that is no certificate, or an authority's."""
     source = _name(folder, file)
@@ -124,8 +136,7 @@ def _from_folder_file(folder: Path, file: Path) -> Identity | None:
     if b"-----BEGIN " in data and b"CERTIFICATE-----" not in data:
         return None
     if b"PRIVATE KEY-----" not in data:
-        names = (f"{file.stem}.key", f"{file.stem}-key.pem", "privkey.pem")
-        beside = [file.with_name(name) for name in names if file.with_name(name).exists()]
+        beside = [path for path in _keys_beside(file) if path.exists()]
         if beside:
             key_data = _read(source, beside[0])
     try:

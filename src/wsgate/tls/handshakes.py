@@ -39,25 +39,35 @@ class ServerConnections:
 
     OpenSSL contexts are made here rather than by Twisted's CertificateOptions: it cannot forbid
     renegotiation, and it lets the factory add protocols to ALPN (twisted.web adds h2, over which
-    no WebSocket of ours can be opened). No context changes after it is made.
+    no WebSocket of ours can be opened). No context changes after it is made; those of identities
+    that `before` has too are taken over, since to make one costs more than to read its files.
 
     Raises:
         TLSError: OpenSSL refuses one of the identities.
     """
 
-    def __init__(self, credentials: Credentials) -> None:
-        identities = credentials.identities
-        contexts = [make_context(identity) for identity in identities]
-        for context in contexts:
-            _ask_clients(context, credentials)
+    def __init__(self, credentials: Credentials, before: ServerConnections | None = None) -> None:
+        first, *others = credentials.identities
+        known = before._contexts_for(credentials) if before is not None else {}
+        self._credentials = credentials
         self._asks = bool(credentials.authorities)
-        self._default = contexts[0]
+        self._default = make_context(first, credentials)
         self._default.set_tlsext_servername_callback(self._choose)
+        # By id: an identity cannot be hashed, and lives as long as `_credentials`.
+        self._contexts = {
+            id(other): known.get(id(other)) or make_context(other, credentials) for other in others
+        }
         self._by_name: dict[bytes, SSL.Context] = {}
-        pairs = zip(identities, contexts, strict=True)
+        contexts = [self._default, *(self._contexts[id(other)] for other in others)]
+        pairs = zip(credentials.identities, contexts, strict=True)
         for identity, context in sorted(pairs, key=_expiry):
             # The later one wins: after a renewal the old file may still lie beside the new one.
             self._by_name.update(dict.fromkeys(_names(identity), context))
+
+    def _contexts_for(self, credentials: Credentials) -> dict[int, SSL.Context]:
+        """Those that would be the same with `credentials`."""
+        same = self._credentials[1:] == credentials[1:]
+        return self._contexts if same else {}
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """One connection's TLS state; called by Twisted."""
@@ -130,8 +140,12 @@ def _ask_clients(context: SSL.Context, credentials: Credentials) -> None:
     context.set_session_id(b"wsgate")
 
 
-def make_context(identity: Identity) -> SSL.Context:
-    """The OpenSSL context that shows `identity`. Raises TLSError."""
+def make_context(identity: Identity, credentials: Credentials | None = None) -> SSL.Context:
+    """The OpenSSL context that shows `identity` and asks clients as `credentials` say.
+
+    Raises:
+        TLSError: OpenSSL refuses it.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
@@ -150,6 +164,8 @@ def make_context(identity: Identity) -> SSL.Context:
             "at least 2048 bits or an ECDSA key"
         ) from None
     context.set_alpn_select_callback(_choose_protocol)
+    if credentials is not None:
+        _ask_clients(context, credentials)
     return context
 
 

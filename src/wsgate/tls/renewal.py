@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,6 +28,13 @@ from wsgate.tls.handshakes import Credentials, ServerConnections, make_context
 
 log = Logger(namespace="wsgate")
 
+RESOLUTION = 2 * 10**9
+"""Nanoseconds: files' times are no finer than that on some file systems."""
+
+Stamp = tuple[str, int, int, int]
+Stamps = dict[str, tuple[Stamp, ...] | None]
+"""For each source what its files were like when they were last found good."""
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
@@ -40,11 +48,17 @@ class Certificates:
     whenever they have changed.
     """
 
-    def __init__(self, credentials: Credentials, files: CertificateFiles | None = None) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        files: CertificateFiles | None = None,
+        stamps: Stamps | None = None,
+    ) -> None:
         self.credentials = credentials
         self.renewed: Callable[[Credentials], None] = _nobody
         self._files = files
         self._connections = ServerConnections(credentials)
+        self._stamps = stamps or {}
         self._read = self._seen = _stamp(files)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -53,7 +67,7 @@ class Certificates:
 
     def use(self, credentials: Credentials) -> None:
         """Show these from now on; connections that there are keep theirs. Raises TLSError."""
-        self._connections = ServerConnections(credentials)
+        self._connections = ServerConnections(credentials, self._connections)
         self.credentials = credentials
         self.renewed(credentials)
 
@@ -77,7 +91,7 @@ class Certificates:
             return
         self._read = self._seen = _stamp(files)
         try:
-            credentials = _read_again(files, self.credentials)
+            credentials = _read_again(files, self.credentials, self._stamps)
             if credentials != self.credentials:
                 self.use(credentials)
             else:
@@ -126,7 +140,9 @@ def read_certificates(files: CertificateFiles, *, self_signed: bool = False) -> 
         return Certificates(made)
     if files.certificate is None and files.certificates is None:
         return None
-    read = (source.read() for source in sources(files))
+    found = sources(files)
+    stamps = {source.name: _settled(source) for source in found}
+    read = (source.read() for source in found)
     identities = tuple(identity for identity in read if identity is not None)
     if not identities:
         raise no_certificate(files)
@@ -137,7 +153,7 @@ def read_certificates(files: CertificateFiles, *, self_signed: bool = False) -> 
                 source=identity.source,
                 reason=reason,
             )
-    return Certificates(Credentials(identities, authorities, files.client_required), files)
+    return Certificates(Credentials(identities, authorities, files.client_required), files, stamps)
 
 
 def _check(files: CertificateFiles, self_signed: bool) -> None:
@@ -152,9 +168,9 @@ def _check(files: CertificateFiles, self_signed: bool) -> None:
 # -- reading again
 
 
-def _read_again(files: CertificateFiles, old: Credentials) -> Credentials:
+def _read_again(files: CertificateFiles, old: Credentials, stamps: Stamps) -> Credentials:
     before = {identity.source: identity for identity in old.identities}
-    read = (_renew(source, before) for source in sources(files))
+    read = [_renew(source, before, stamps) for source in sources(files)]
     identities = tuple(identity for identity in read if identity is not None)
     if not identities:
         raise no_certificate(files)
@@ -169,14 +185,19 @@ def _read_again(files: CertificateFiles, old: Credentials) -> Credentials:
     return Credentials(identities, authorities, old.required)
 
 
-def _renew(source: Source, before: Mapping[str, Identity]) -> Identity | None:
+def _renew(source: Source, before: Mapping[str, Identity], stamps: Stamps) -> Identity | None:
     """What is at `source` now if it is good, else what was there before, if anything."""
     old = before.get(source.name)
+    stamp = _settled(source)
+    if old is not None and stamp is not None and stamp == stamps.get(source.name):
+        return old
+    stamps[source.name] = None
     try:
         new = source.read()
         if new is None:
             return None
         if old is not None and _same(new, old):
+            stamps[source.name] = stamp
             return old
         if reason := out_of_time(new):
             raise TLSError(f"{source.name}: {reason}; renew it")
@@ -185,6 +206,7 @@ def _renew(source: Source, before: Mapping[str, Identity]) -> Identity | None:
         stays = "it is left out" if old is None else "the certificate it had before stays"
         log.error("{error}; {stays}", error=str(error), stays=stays)
         return old
+    stamps[source.name] = stamp
     log.info(
         "certificates: {source}: new, valid until {day}, serial number {serial:x}",
         source=source.name,
@@ -228,14 +250,24 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _stamp(files: CertificateFiles | None) -> list[tuple[str, int, int, int]]:
+def _stamp(files: CertificateFiles | None) -> list[Stamp]:
     """What changes when a file does: nothing is read but the folders."""
-    stamps = []
-    for path in _paths(files):
-        try:
-            found = path.stat()
-        except OSError as error:
-            stamps.append((str(path), error.errno or 0, 0, 0))
-        else:
-            stamps.append((str(path), found.st_mtime_ns, found.st_ino, found.st_size))
-    return stamps
+    return [_stamp_of(path) for path in _paths(files)]
+
+
+def _stamp_of(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError as error:
+        return str(path), error.errno or 0, 0, 0
+    return str(path), found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _settled(source: Source) -> tuple[Stamp, ...] | None:
+    """The stamps of a source's files; None if one was changed just now.
+
+    Another change within the resolution of a file's time would leave its stamp as it is.
+    """
+    stamps = tuple(map(_stamp_of, source.paths))
+    recent = time.time_ns() - RESOLUTION
+    return None if any(stamp[1] > recent for stamp in stamps) else stamps
