@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import tempfile
 from pathlib import Path
@@ -124,6 +125,17 @@ def test_a_haproxy_port_closes_the_connection_of_a_proxy_that_is_not_listed():
         line = "127.0.0.1 is not in gateway.trusted_proxies"
         eventually(lambda: line in running.log(), 5, "the line is there")
         assert "Traceback" not in running.log()
+
+
+def test_the_proxy_header_comes_first_and_then_tls():
+    with seen("--self-signed", port="haproxy:tls:{port}:interface=127.0.0.1") as running:
+        plain = socket.create_connection(("127.0.0.1", running.port), 10)
+        plain.sendall(b"PROXY TCP6 2001:db8::7 2001:db8::1 5555 8443\r\n")
+        context = ssl._create_unverified_context()
+        got = asked(f"wss://127.0.0.1:{running.port}/", sock=plain, ssl=context)
+        assert (got["REMOTE_ADDR"], got["REMOTE_PORT"]) == ("2001:db8::7", "5555")
+        assert (got["SERVER_ADDR"], got["SERVER_PORT"]) == ("2001:db8::1", "8443")
+        assert got["HTTPS"] == "on"
 
 
 def test_an_endless_or_slow_proxy_header_ends_with_the_handshake_s_timeout():
