@@ -16,6 +16,7 @@ ALLOWED = {
     "timeouts": set(),
     "eager": set(),
     "garbage": set(),
+    "logfile": set(),
     "logpipe": set(),
     "monotonic": set(),
     "dispatch": set(),
@@ -47,11 +48,12 @@ ALLOWED = {
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
         *("backoff", "config", "eager", "figures", "gateway", "oneline", "php", "ports", "signals"),
-        *("logpipe", "proxies", "tls", "reload", "systemd", "vitals", "websocket"),
+        *("logfile", "logpipe", "proxies", "tls", "reload", "systemd", "vitals"),
+        "websocket",
     },
     "service": {
         *("cgi", "config", "control", "demo", "dispatch", "eager", "fastcgi", "figures", "floods"),
-        *("gateway", "logpipe", "monotonic"),
+        *("gateway", "logfile", "logpipe", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("systemd", "turnover", "vitals", "websocket", "workers"),
     },

@@ -29,6 +29,7 @@ from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import QueueLimits, Route
+from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
 from wsgate.measures import gateway_samples
 from wsgate.monotonic import keep_monotonic
@@ -285,7 +286,7 @@ class GatewayService(Service):
             asked,
             read_again or (lambda: asked),
             self._take,
-            others=others,
+            others=[reopen_log, *others],
             begins=systemd.reloading,
             is_over=systemd.ready,
         )

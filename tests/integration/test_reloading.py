@@ -290,6 +290,29 @@ def test_a_php_fpm_that_is_not_ours_is_exchanged_for_another():
             assert ask(client) != before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_that_was_rotated_is_opened_anew(tmp_path, workers):
+    log, old = tmp_path / "wsgate.log", tmp_path / "wsgate.log.1"
+
+    def says(text):
+        return lambda _=None: log.exists() and text in log.read_text()
+
+    with gateway(
+        f"--workers={workers}",
+        workers=4,
+        command=[twistd(), "-n", "--pidfile=", f"--logfile={log}", "wsgate"],
+        ready=says("answers, " if workers == 1 else "worker 2 (pid"),
+    ) as running:
+        running.ask_php()
+        log.rename(old)
+        running.process.send_signal(signal.SIGHUP)
+        eventually(says("SIGHUP: the settings are as before"), 40, "the new file is written to")
+        assert "SIGHUP" not in old.read_text()
+        assert running.stop() == 0
+        assert "stopped; messages" in log.read_text()
+        assert "Traceback" not in log.read_text() + old.read_text()
+
+
 # -- with workers
 
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from wsgate import tls
 from wsgate.config import Settings
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
+from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
 from wsgate.ports import CannotStart, announce, bind
 from wsgate.reload import NotTaken, Reload
@@ -63,7 +64,7 @@ class WorkersService(Service):
             settings,
             read_again,
             self._take,
-            others=others,
+            others=[reopen_log, *others],
             begins=self._systemd.reloading,
             is_over=self._systemd.ready,
         )
