@@ -225,7 +225,7 @@ def test_on_tcp_it_wants_the_token():
 
 
 @pytest.mark.slow
-def test_a_flood_of_it_does_not_disturb_messages():
+def test_a_flood_of_it_does_not_disturb_messages(record_property):
     with controlled(workers=2) as (running, control):
         running.ask_php()
         until = time.monotonic() + 4.0
@@ -260,7 +260,10 @@ def test_a_flood_of_it_does_not_disturb_messages():
             thread.join()
         took.sort()
         # The machine is shared with the flood itself, so this is generous; unbounded it is seconds.
-        assert took[int(len(took) * 0.99)] < 0.25
+        p99 = took[int(len(took) * 0.99)]
+        record_property("p99_ms", round(p99 * 1000, 1))
+        record_property("answers", len(answers))
+        assert p99 < 0.25
         time.sleep(1.1)
         assert control.ready()
 
