@@ -10,6 +10,7 @@ from bench import plots
 from bench.gateways import Gateway
 from bench.report import Results, row_table, targets_table
 from bench.rows import Row
+from bench.tried import TRIED
 
 _METHOD = """\
 ## Method
@@ -98,7 +99,7 @@ def write(
         parts.append(_markdown(row_table(results, row, gateways)))
     if results["failures"]:
         parts.append(_failures(results))
-    parts.append(_METHOD)
+    parts += (TRIED, _METHOD)
     written[1].write_text("\n".join(parts))
     return written
 
