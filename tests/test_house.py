@@ -16,6 +16,7 @@ ALLOWED = {
     "timeouts": set(),
     "eager": set(),
     "garbage": set(),
+    "interpreter": set(),
     "logfile": set(),
     "logpipe": set(),
     "monotonic": set(),
@@ -30,7 +31,7 @@ ALLOWED = {
         *("compiled", "cgi", "floods", "gateway", "http1", "oneline", "proxies", "timeouts"),
         "utf8",
     },
-    "php": {"backoff", "floods", "oneline"},
+    "php": {"backoff", "floods", "interpreter", "oneline"},
     "tls": {"proxies"},
     "demo": set(),
     "config": set(),
@@ -48,7 +49,7 @@ ALLOWED = {
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
         *("backoff", "config", "eager", "figures", "gateway", "oneline", "php", "ports", "signals"),
-        *("logfile", "logpipe", "proxies", "tls", "reload", "systemd", "vitals"),
+        *("interpreter", "logfile", "logpipe", "proxies", "tls", "reload", "systemd", "vitals"),
         "websocket",
     },
     "service": {

@@ -17,6 +17,7 @@ from tests.integration.gateway_process import (
     twistd,
 )
 from tests.integration.test_tls_service import Authority
+from tests.integration.test_workers import others_may_run_python
 
 PATIENCE = 20
 
@@ -345,3 +346,24 @@ def test_a_daemon_that_cannot_start_ends_with_an_error(place, taken, options, pa
     finally:
         log.unlink(missing_ok=True)
         pidfile.unlink(missing_ok=True)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or others_may_run_python(),
+    reason="needs root, and a Python that other users may not run",
+)
+@pytest.mark.parametrize("more", [(), ("--workers=2",)])
+def test_a_python_that_the_new_user_may_not_run_is_one_line(more):
+    """Not a restart of the guardian, or of workers, for ever."""
+    command = [twistd(), "-n", "--pidfile=", "--uid=65534", "--gid=65534", "wsgate", "--demo"]
+    ended = subprocess.run(
+        [*command, "--port=tcp:0:interface=127.0.0.1", *more],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+    assert ended.returncode == 1
+    assert "user 65534 (twistd's --uid) may not use " in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -13,8 +13,11 @@ from twisted.python.failure import Failure
 
 from wsgate.backoff import Backoff
 from wsgate.floods import CalmLogger
+from wsgate.interpreter import why_no_python
+from wsgate.php import guardian
 from wsgate.php.command import Command, command_for
 from wsgate.php.configuration import EXTENSIONS, check_extensions, settings
+from wsgate.php.errors import PHPError
 from wsgate.php.find import Program
 from wsgate.php.folder import PrivateFolder, private_parent
 from wsgate.php.guarded import GuardedPHP
@@ -104,6 +107,9 @@ class PrivatePHP(Service):
 
     def startService(self) -> None:
         """Make the private folder and start PHP. Raises PHPError, OSError."""
+        no_guardian = why_no_python(guardian.__file__)
+        if no_guardian:
+            raise PHPError(no_guardian)
         self._folder = PrivateFolder.create(private_parent(self._environ))
         self.socket_path = self._folder.socket_path
         try:

@@ -15,13 +15,15 @@ from twisted.logger import Logger
 from wsgate import tls
 from wsgate.config import Settings
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
+from wsgate.interpreter import why_no_python
 from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
-from wsgate.ports import CannotStart, announce, bind
+from wsgate.ports import CannotStart, StartFailed, announce, bind
 from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
 from wsgate.systemd import Systemd
 from wsgate.vitals import Vitals
+from wsgate.workers import inside
 from wsgate.workers.balance import make_memory
 from wsgate.workers.brief import Brief
 from wsgate.workers.credentials import renewal_line
@@ -137,6 +139,9 @@ class WorkersService(Service):
         if not self._listening:
             self.privilegedStartService()
         super().startService()
+        no_workers = why_no_python(inside.__file__)
+        if no_workers:
+            raise StartFailed(f"--workers: {no_workers}")
         self._balance = make_memory(self._settings.gateway.workers)
         self.supervisor.start()
         never_wait_for_reader()
