@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,8 @@ _TRIES = 2
 def main() -> None:
     """Measure, print, write and plot."""
     arguments = _arguments()
+    # As Ctrl-C: what was measured until then is shown.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.time()
     usual = [row for row in ROWS if row.in_quick or not arguments.quick]
     rows = _chosen(arguments.only, ROWS, usual)
@@ -260,7 +263,8 @@ def _described(rows: Sequence[Row], gateways: Sequence[Gateway]) -> str:
     lines += [
         "",
         "Exit status: 0 with figures, 1 without a single one, 2 for a wrong option, 130 after",
-        "Ctrl-C, which shows what was measured until then. What fails is named in the table.",
+        "Ctrl-C or SIGTERM, which show what was measured until then. What fails is named in the",
+        "table.",
     ]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from bench.processes import Processes, cpu_seconds, forget_peak, memory
 from bench.rows import CALM_CLIENTS, CALM_PAUSE, Row
 
 Cell = dict[str, Any]
+Begin = Callable[[], object]
 
-_LONGEST = 120.0
+_LONGEST = 90.0
 
 
 class MeasureFailed(Exception):
@@ -152,7 +153,7 @@ class Measurer:
         each = (after - before) / (clients - clients // 2)
         return {**cell, "per_connection": each, "connections": clients, "peak": peak}
 
-    def _beside(self, row: Row, pids: list[int]) -> Cell:
+    def _beside(self, row: Row, pids: list[int], begin: Begin = lambda: None) -> Cell:
         if row.past:
             return self._beside_what_goes_past(row, pids)
         generators = []
@@ -162,7 +163,7 @@ class Measurer:
             generators.append(self._generator(command))
             generators[0].wait_until_ready()
         generators.insert(0, self._generator(self._calm_command(row)))
-        return self._between(pids, generators, ready=len(generators) - 1)
+        return self._between(pids, generators, len(generators) - 1, begin)
 
     def _beside_what_goes_past(self, row: Row, pids: list[int]) -> Cell:
         # The gateway keeps a connection to each worker of the usual one.
@@ -182,8 +183,8 @@ class Measurer:
         return self._load_command(calm, CALM_CLIENTS, CALM_PAUSE)
 
     def _turns(self, row: Row, pids: list[int]) -> Cell:
-        self._meter(pids[0])
-        cell = self._beside(row, pids)
+        # Not the turns in which all these clients connected.
+        cell = self._beside(row, pids, lambda: self._meter(pids[0]))
         meter = self._meter(pids[0])
         by_clock, by_cpu = meter["clock"], meter["cpu"]
         return {
@@ -209,10 +210,17 @@ class Measurer:
 
     # -- how
 
-    def _between(self, pids: list[int], generators: list[Generator], ready: int = 0) -> Cell:
+    def _between(
+        self,
+        pids: list[int],
+        generators: list[Generator],
+        ready: int = 0,
+        begin: Begin = lambda: None,
+    ) -> Cell:
         """Run the generators side by side; the result is the first's, with what it cost."""
         for generator in generators[: len(generators) - ready]:
             generator.wait_until_ready()
+        begin()
         php = self._php.processes.pids()
         forget_peak(pids)
         cpu, php_cpu = cpu_seconds(pids), cpu_seconds(php)
