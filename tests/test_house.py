@@ -15,6 +15,7 @@ ALLOWED = {
     "backoff": set(),
     "timeouts": set(),
     "eager": set(),
+    "accepting": set(),
     "garbage": set(),
     "interpreter": set(),
     "logfile": set(),
@@ -53,6 +54,7 @@ ALLOWED = {
         "websocket",
     },
     "service": {
+        "accepting",
         *("cgi", "config", "control", "demo", "dispatch", "eager", "fastcgi", "figures", "floods"),
         *("gateway", "logfile", "logpipe", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from wsgate import cgi, control, demo, floods, php, tls, workers
 from wsgate import config as settings
+from wsgate.accepting import accept_while_there_is_room
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
@@ -320,6 +321,7 @@ class GatewayService(Service):
         for description, endpoint in self._ports:
             port = bind(description, endpoint, self.factory)
             write_eagerly(port)
+            accept_while_there_is_room(port, self._reactor, self.factory.room)
             self.listening.append(port)
 
     def _make_room(self) -> None:

@@ -70,7 +70,7 @@ def test_the_defaults_are_these(folder):
             "max_connections": 10000,
             "max_connections_per_address": 200,
             "new_connections_per_address": 20,
-            "max_handshakes": 512,
+            "max_handshakes": 1024,
             "messages_per_second": 0,
             "control_frames_per_second": 20,
             "queue_per_connection": 16,

@@ -43,7 +43,7 @@ def test_a_queue_has_one_place_at_least():
 def test_a_limit_for_each_address_is_rounded_up_and_none_stays_none():
     assert [s.limits.max_connections_per_address for s in shared_out(3)] == [67, 67, 67]
     assert [s.limits.new_connections_per_address for s in shared_out(3)] == [7, 7, 7]
-    assert [s.limits.max_handshakes for s in shared_out(3)] == [171, 171, 171]
+    assert [s.limits.max_handshakes for s in shared_out(3)] == [342, 342, 342]
     settings = shared_out(2, max_connections_per_address=0)
     assert [s.limits.max_connections_per_address for s in settings] == [0, 0]
 

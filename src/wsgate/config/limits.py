@@ -106,11 +106,11 @@ class Limits:
         ),
     )
     max_handshakes: int = field(
-        default=512,
+        default=1024,
         metadata=about(
             Count(1, 10**6, zero=True),
             "handshakes under way at a time",
-            limit="more: one that has taken over 1 s is dropped for the new one, else the new one",
+            limit="more wait to be accepted; some that have taken over 5 s are dropped for them",
             why="slow clients, on purpose or not, keep no others out; each needs up to 60 KiB",
         ),
     )

@@ -133,6 +133,10 @@ class GatewayFactory(WebSocketServerFactory):
             limit = "max_handshakes"
         return limit
 
+    def room(self) -> int:
+        """How many connections a port may accept now."""
+        return self.under_way.room(self.reactor.seconds())
+
     def note_limit(self, limit: str, host: str) -> None:
         """Count that `limit` turned a connection of `host` away; log it, but not every time."""
         self.counts.limits[limit] += 1

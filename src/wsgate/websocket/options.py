@@ -20,7 +20,7 @@ class WebSocketOptions:
     max_connections: int = 10_000
     max_connections_per_address: int = 200
     new_connections_per_address: int = 20
-    max_handshakes: int = 512
+    max_handshakes: int = 1024
     messages_per_second: int = 0
     control_frames_per_second: int = 20
     queue: QueueLimits = field(default_factory=QueueLimits)

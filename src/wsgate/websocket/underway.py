@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
-PATIENCE = 1.0
-"""Seconds that a handshake has before a newer one may take its place."""
+PATIENCE = 5.0
+"""Seconds that a handshake has before a newer one may take its place. In a storm over TLS, honest
+ones take as long."""
+
+LOOKS = 4
+"""Looks, each in a turn of the reactor of its own, that find every place taken before one is made
+free: a handshake that waits for nothing but us gets on in each of them."""
+
+GIVING_WAY = 4
+"""Handshakes that give way after so many looks. Were it all of them, a storm of honest clients that
+are slow because they are many would never get through."""
+
+_ANY = 2**16
 
 
 class Opening(Protocol):
@@ -23,15 +34,31 @@ class HandshakesUnderWay:
     longer than that; and in a storm of honest ones no work is thrown away half done.
     """
 
-    __slots__ = ("_began", "limit")
+    __slots__ = ("_began", "_full_looks", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._began: dict[Opening, float] = {}
+        self._full_looks = 0
 
     def __len__(self) -> int:
         """How many are under way."""
         return len(self._began)
+
+    def room(self, now: float) -> int:
+        """How many more may begin, those included for which others would give way.
+
+        Asked by ports before they accept, once in a turn.
+        """
+        if not self.limit or len(self._began) < self.limit:
+            self._full_looks = 0
+            return self.limit - len(self._began) if self.limit else _ANY
+        self._full_looks += 1
+        if self._full_looks < LOOKS:
+            return 0
+        self._full_looks = 0
+        patient = sum(1 for began in self._began.values() if now - began >= PATIENCE)
+        return min(GIVING_WAY, patient)
 
     def begin(self, opening: Opening, now: float) -> bool:
         """Give `opening` a place at the time `now`, in seconds; False if there is none."""
