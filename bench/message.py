@@ -98,7 +98,7 @@ class Endpoint:
 def microseconds(clients: int, workers: int) -> Iterator[float]:
     """The price of a message in each run."""
     reactor = StillClock()
-    endpoint = Endpoint(reactor)
+    endpoint: Any = Endpoint(reactor)
     pool = ConnectionPool(
         reactor, [Backend("php", endpoint)], max_in_flight=workers, keep_connections=True
     )
@@ -109,7 +109,8 @@ def microseconds(clients: int, workers: int) -> Iterator[float]:
     for number in range(clients):
         protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", number + 1))
         socket = Socket(answered.append)
-        server = EagerTCPServer(socket, protocol, ("127.0.0.1", 1), None, number, reactor)
+        arguments: Any = (socket, protocol, ("127.0.0.1", 1), None, number, reactor)
+        server: Any = EagerTCPServer(*arguments)
         server.hostname = "client"
         server.getPeer = server.getHost = lambda: IPv4Address("TCP", "127.0.0.1", 1)
         protocol.makeConnection(server)

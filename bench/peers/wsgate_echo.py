@@ -36,7 +36,9 @@ def main() -> None:
     real: Any = reactor
     responder: Any = Responder()
     route = Route(path="/", script=Script("/echo.php", "/echo.php", "/"), pool=responder)
-    options = WebSocketOptions(max_connections=20000, max_connections_per_address=0)
+    options = WebSocketOptions(
+        max_connections=20000, max_connections_per_address=0, new_connections_per_address=0
+    )
     factory = GatewayFactory(real, [route], options)
     port = real.listenTCP(int(sys.argv[1]), factory, backlog=4096, interface="127.0.0.1")
     write_eagerly(port)

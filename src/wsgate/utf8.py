@@ -16,7 +16,7 @@ class TextCheck:
 
     def __init__(self) -> None:
         self.is_valid = True
-        """False as soon as no continuation could make it valid; then it stays so."""
+        """False as soon as no continuation could make it valid, or one byte later; it stays so."""
         self._unfinished = b""
 
     @property
