@@ -28,9 +28,9 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-READ_SIZE = 64 * 1024
-"""Bytes taken from a socket at a time. From 128 KiB on the C library may map the memory anew for
-each read, which costs more than all else that is done for a short answer."""
+READ_SIZE = 120 * 1024
+"""Bytes taken from a socket at a time: a message of 64 KiB, and more. From 128 KiB on the C library
+may map the memory anew for each read, which costs more than all that is done for an answer."""
 
 LARGE_READ_SIZE = 256 * 1024
 """The same after a read that found as much as it asked for; more than a UNIX socket holds."""

@@ -207,7 +207,8 @@ class Conversation:
                 if message is None:
                     self._answered(response)
                 else:
-                    self._deliver(*message)
+                    payload, is_binary = message
+                    self._deliver(payload, is_binary)
             except Exception:
                 self._broken()
 

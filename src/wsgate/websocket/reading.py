@@ -21,13 +21,15 @@ class ReadingProtocol(IntakeProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came from the client."""
-        if self._is_clear and self.state == _OPEN:
-            # Nearly always it is one message and nothing else.
-            taken = take_message(data, 0, self.fast_limit)
-            if taken is not None and taken[2] == len(data):
-                self._conversation.message_received(taken[0], taken[1])  # type: ignore[union-attr]
-                return
-        if self._conversation is not None:
+        conversation = self._conversation
+        if conversation is not None:
+            if self._is_clear and self.state == _OPEN:
+                # Nearly always it is one message and nothing else.
+                taken = take_message(data, 0, self.fast_limit)
+                if taken is not None and taken[2] == len(data):
+                    payload, is_binary, _ = taken
+                    conversation.message_received(payload, is_binary)
+                    return
             self._is_clear = False
             self._receive(data)
             self._is_clear = self._long_message is None and self._is_between_messages()
