@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.integration.crowds import LIFTED
 from tests.integration.gateway_process import (
     eventually,
     free_port,
@@ -59,7 +60,9 @@ def ready(count):
 
 @contextlib.contextmanager
 def two_workers(*options, **words):
-    with gateway("--workers=2", *options, **{"workers": 4, "ready": ready(2)} | words) as running:
+    with gateway(
+        "--workers=2", *LIFTED, *options, **{"workers": 4, "ready": ready(2)} | words
+    ) as running:
         yield running
 
 
