@@ -2,8 +2,8 @@
 
 A turn lasts from one return of `epoll_wait` to the next call of it: all events it told of, and the
 delayed calls that were due. At SIGUSR1 the figures since the last time are written to the file
-named by WSGATE_TURNS, as JSON: `turns`, and the longest turns and events in seconds, by the clock
-and by this process's CPU time, which other processes on its core do not lengthen.
+named by WSGATE_TURNS, as JSON: `turns`, and the longest turns in seconds, by the clock and by this
+process's CPU time, which other processes on its core do not lengthen.
 
 usage: WSGATE_TURNS=FILE python wsgate_turns.py -n wsgate ...
 """
@@ -29,7 +29,6 @@ class Meter:
     def __init__(self, poller: Any) -> None:
         self._poller = poller
         self._began: tuple[float, float] | None = None
-        self.events: dict[str, float] = {}
         self.clock: list[float] = []
         self.cpu: list[float] = []
         self.register = poller.register
@@ -46,17 +45,6 @@ class Meter:
         self._began = perf_counter(), thread_time()
         return found
 
-    def timed(self, read_or_write: Any) -> Any:
-        """The reactor's call of one event, with the longest of each kind of selectable noted."""
-
-        def call(selectable: Any, number: int, event: int) -> None:
-            began = thread_time()
-            read_or_write(selectable, number, event)
-            name = f"{type(selectable).__name__} {'in' if event & 1 else 'out'}"
-            self.events[name] = max(self.events.get(name, 0.0), thread_time() - began)
-
-        return call
-
     def write(self, *_: object) -> None:
         """Write the figures, and begin anew."""
         target = Path(os.environ["WSGATE_TURNS"])
@@ -64,19 +52,19 @@ class Meter:
             "turns": len(self.clock),
             "clock": sorted(self.clock)[-_KEPT:],
             "cpu": sorted(self.cpu)[-_KEPT:],
-            "events": self.events,
         }
         part = target.with_suffix(".part")
         part.write_text(json.dumps(figures))
         part.rename(target)
-        self.clock, self.cpu, self.events = [], [], {}
+        self.clock, self.cpu = [], []
+        # The turn that the signal broke into also holds this.
+        self._began = None
 
 
 def main() -> None:
     """Be twistd."""
     looked_at: Any = reactor
     meter = looked_at._poller = Meter(looked_at._poller)
-    looked_at._doReadOrWrite = meter.timed(looked_at._doReadOrWrite)
     signal.signal(signal.SIGUSR1, meter.write)
     run()
 
