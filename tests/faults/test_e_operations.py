@@ -1,4 +1,7 @@
-"""E1 to E10: what happens to machines: clocks, disks, names, descriptors, restarts."""
+"""E5 to E10: what happens to machines: descriptors, disks, clocks, names, crowds.
+
+E1 to E3 are in tests/integration/test_stopping.py and test_systemd.py, E4 is beside this file.
+"""
 
 from __future__ import annotations
 
@@ -15,115 +18,10 @@ import pytest
 
 from tests.faults.invariants import MIB
 from tests.faults.scripted_fastcgi import STDERR, Hold, ScriptedFastCGI, answer, record
-from tests.faults.stage import NOISE, closing_tally, stop, until
+from tests.faults.stage import NOISE, closing_tally, until
 from tests.faults.test_d_handshakes import client_context, good_head, status_of
-from tests.integration.crowds import LIFTED
-from tests.integration.gateway_process import gateway, twistd
+from tests.integration.gateway_process import twistd
 from tests.integration.raw_client import RawClient
-
-# -- E3
-
-# What systemd does: LISTEN_PID is the process itself, and the socket is number 3.
-AS_SYSTEMD = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="ws.socket")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-class Arrivals:
-    """A new client each hundredth of a second, with one message each."""
-
-    def __init__(self, port):
-        self.port = port
-        self.answered = 0
-        self.told_to_come_back = 0
-        self.refused = []
-        self.longest = 0.0
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._arrive) for _ in range(8)]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self):
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _arrive(self):
-        while not self._over.is_set():
-            began = time.monotonic()
-            try:
-                with RawClient(self.port) as client:
-                    client.send_message(b"new")
-                    frame = client.receive_frame()
-            except (OSError, AssertionError) as error:
-                with self._lock:
-                    self.refused.append(error)
-                continue
-            with self._lock:
-                self.answered += frame.opcode == 1
-                self.told_to_come_back += frame.opcode == 8
-                self.longest = max(self.longest, time.monotonic() - began)
-            self._over.wait(0.08)
-
-
-@pytest.mark.case("E3")
-def test_a_restart_with_a_socket_of_systemd_refuses_nobody(outcome):
-    restarts_with_a_socket_of_systemd(outcome, 1)
-
-
-@pytest.mark.long
-@pytest.mark.case("E3")
-def test_ten_restarts_with_a_socket_of_systemd_refuse_nobody(outcome):
-    restarts_with_a_socket_of_systemd(outcome, 10)
-
-
-def restarts_with_a_socket_of_systemd(outcome, times):
-    peer = ScriptedFastCGI()
-    with (
-        socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
-        contextlib.ExitStack() as stack,
-    ):
-        stack.callback(peer.stop)
-        descriptor = listener.fileno()
-        start = [sys.executable, "-c", AS_SYSTEMD, str(descriptor), twistd(), "-n", "--pidfile="]
-
-        def one():
-            return gateway(
-                f"--fastcgi={peer.endpoint}",
-                *LIFTED,
-                f"--script={__file__}",
-                script=None,
-                port="systemd:domain=INET:index=0",
-                command=[*start, "wsgate"],
-                pass_fds=(descriptor,),
-                ready=lambda running: "listens on" in running.log(),
-            )
-
-        first = stack.enter_context(one())
-        arrivals = Arrivals(listener.getsockname()[1])
-        stack.callback(arrivals.stop)
-        tallies = []
-        for _ in range(times):
-            until(lambda n=arrivals.answered: arrivals.answered > n + 50, 10, "they get in")
-            tallies.append(stop(first))
-            first = stack.enter_context(one())
-        until(lambda n=arrivals.answered: arrivals.answered > n + 50, 10, "they get in")
-        arrivals.stop()
-        tallies.append(stop(first))
-    assert not arrivals.refused, arrivals.refused
-    assert sum(tally["answered"] for tally in tallies) >= arrivals.answered
-    assert max(peer.runs.values()) == 1
-    outcome(
-        f"{times} restarts, {arrivals.answered} new clients served, 0 refused, "
-        f"{arrivals.told_to_come_back} told to come back (1001); longest wait "
-        f"{arrivals.longest:.1f} s"
-    )
-
 
 # -- E5
 

@@ -144,6 +144,7 @@ class Storm:
             self.unanswered.append(error)
 
 
+@pytest.mark.case("E3")
 def test_e3_a_restart_with_socket_activation_refuses_nobody(record_property):
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as held,
