@@ -11,6 +11,7 @@ import socket
 import ssl
 import tempfile
 import warnings
+import weakref
 from functools import cache
 from pathlib import Path
 
@@ -288,6 +289,22 @@ def test_a_client_that_speaks_other_protocols_only_is_refused(tmp_path):
         refused.run()
     # Twisted ends the connection for this class of error and logs a traceback for any other.
     assert isinstance(refused.failure, SSL.Error)
+
+
+def test_an_error_of_a_connection_does_not_keep_it_alive(tmp_path):
+    """Twisted keeps the error in a cycle; OpenSSL's memory must not wait for its collection."""
+    server = creator_for(tmp_path, "ws.example.org").serverConnectionForTLS(None)
+    server.set_accept_state()
+    server.bio_shutdown()
+    kept = []
+    try:
+        server.recv(100)
+    except SSL.Error as error:
+        kept.append(error)
+    gone = weakref.ref(server)
+    del server
+    assert kept[0].__traceback__ is not None
+    assert gone() is None
 
 
 def test_compression_and_renegotiation_are_off():

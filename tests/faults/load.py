@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from tests.faults.stage import Stage
 
+PATIENCE = 300.0
+"""Seconds that the slowest machine may need for the longest load."""
+
 
 class Account(NamedTuple):
     """What became of the messages. `errors` by status; `longest` wait for an answer, in seconds."""
@@ -60,7 +63,8 @@ class Load:
     def wait(self) -> Account:
         """Return when `total` messages were sent and answered."""
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), f"{self.answered} of {self.sent} after {PATIENCE} s"
         assert not self.broken, self.broken
         return Account(self.sent, self.answered, self.errors, self.wrong, self.longest)
 

@@ -471,7 +471,7 @@ def pipelined(stages, outcome, total):
         sending.join()
     assert answers == list(range(total))
     grown = rss(s.wsgate.pid) - before
-    assert grown < 4 * MIB
+    assert grown < 16 * MIB
     outcome(f"{total} answers in order; memory + {grown / MIB:.1f} MiB")
 
 

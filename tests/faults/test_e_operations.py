@@ -20,7 +20,7 @@ from tests.faults.invariants import MIB
 from tests.faults.scripted_fastcgi import STDERR, Hold, ScriptedFastCGI, answer, record
 from tests.faults.stage import NOISE, closing_tally, until
 from tests.faults.test_d_handshakes import client_context, good_head, status_of
-from tests.integration.gateway_process import twistd
+from tests.integration.gateway_process import rss, twistd
 from tests.integration.raw_client import RawClient
 
 # -- E5
@@ -242,20 +242,26 @@ def reconnect(s, number, context, threads=16):
 
 def storm(stages, outcome, number):
     s = stages.scripted(fresh=True, also=("tls",), options=("--self-signed",))
-    stages.watch(s).memory = 32 * MIB + number * 100 * 1024
+    watch = stages.watch(s)
+    watch.memory = 32 * MIB + number * 60 * 1024
+    watch.kept += number * 40 * 1024
     began = time.monotonic()
     times, clients = reconnect(s, number, client_context())
     seconds = time.monotonic() - began
     for client in clients[:: max(1, number // 50)]:
         client.send_message(b"back")
         assert client.receive_message() == b"back"
+    each = (rss(s.wsgate.pid) - s.resident) / number / 1024
     for client in clients:
         client.socket.close()
     assert len(times) == number // 16 * 16
     p99 = times[int(len(times) * 0.99) - 1]
     assert p99 < 5
     assert seconds < 60
-    outcome(f"{len(times)} TLS clients at once: all back after {seconds:.1f} s, p99 {p99:.2f} s")
+    outcome(
+        f"{len(times)} TLS clients at once: all back after {seconds:.1f} s, p99 {p99:.2f} s, "
+        f"{each:.0f} KiB each"
+    )
 
 
 @pytest.mark.case("E9")

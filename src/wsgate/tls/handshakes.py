@@ -103,6 +103,22 @@ class _Connection(SSL.Connection):
         self.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
         return True
 
+    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
+        """As that of the base class, but what it raises does not hold this connection.
+
+        Twisted keeps an error in a variable of the frame that caught it, so the error, its
+        traceback and all that their frames know are a cycle. With it 40 KiB of OpenSSL's would
+        stay until Python looks for cycles, for each client that ends without close_notify.
+        """
+        try:
+            return super().recv(bufsiz, flags)
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            raise
+        except SSL.Error as error:
+            ended = error.with_traceback(None)
+        del self
+        raise ended
+
 
 class _AskingConnection(_Connection):
     """One that has asked its client for a certificate, and verified it if there is one."""
