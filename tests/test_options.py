@@ -496,7 +496,10 @@ def test_version_names_wsgate_and_what_it_stands_on(capsys):
         Options().parseOptions(["--version"])
     assert caught.value.code == 0
     python = ".".join(map(str, sys.version_info[:3]))
-    pattern = rf"wsgate \S+ \(Twisted \d+\.\S+, Autobahn \d+\.\S+, Python {python}\)\n"
+    pattern = (
+        rf"wsgate \S+ \(Twisted \d+\.\S+, Autobahn \d+\.\S+, Python {python}, "
+        r"(compiled|pure Python)\)\n"
+    )
     assert re.fullmatch(pattern, capsys.readouterr().out)
 
 
