@@ -422,6 +422,11 @@ LINES = [
         {"gateway": {"certificates": "live", "port": "ssl:443"}},
         'gateway.certificates = "live": no port uses it; give --port tls:443 too',
     ),
+    (
+        {"gateway": {"drain_timeout": "1min"}},
+        'gateway.drain_timeout = "1min": a stop ends after gateway.stop_timeout = 60 s '
+        "(the default), answered or not; raise that above it too",
+    ),
     # Pools.
     (
         {"pools": {"default": {"fastcgi": "/run/php.sock"}}},
@@ -560,6 +565,11 @@ LINES = [
         'route[/].text_content_type = "json": not a media type; write one like application/json',
     ),
 ]
+
+
+@pytest.mark.parametrize("stop", [{"drain_timeout": 59}, {"drain_timeout": 90, "stop_timeout": 2}])
+def test_a_stop_may_be_shorter_than_its_drain_only_where_both_are_given(folder, stop):
+    assert settings_of(folder, gateway=stop).gateway.drain_timeout == stop["drain_timeout"]
 
 
 @pytest.mark.parametrize(("tree", "line"), LINES, ids=lambda v: v if isinstance(v, str) else "")

@@ -99,6 +99,18 @@ def _check_gateway(gateway: Gateway, values: Values) -> None:
     if gateway.certificates:
         _check_folder(values["certificates"])
     _check_control(gateway, values)
+    _check_stop(gateway, values)
+
+
+def _check_stop(gateway: Gateway, values: Values) -> None:
+    # Both given is a choice; one alone would be cut off by a limit that nobody thought of.
+    if "drain_timeout" not in values or "stop_timeout" in values:
+        return
+    if gateway.drain_timeout >= gateway.stop_timeout:
+        raise ConfigError(
+            f"{values['drain_timeout'].written}: a stop ends after gateway.stop_timeout = "
+            f"{gateway.stop_timeout:g} s (the default), answered or not; raise that above it too"
+        )
 
 
 def _check_control(gateway: Gateway, values: Values) -> None:

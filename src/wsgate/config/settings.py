@@ -227,7 +227,7 @@ class Pool:
         default=10,
         metadata=about(
             Count(1, 10000, zero=True),
-            "connects to a PHP-FPM that fail in a row before it is left alone; 0: never",
+            "connects to a PHP-FPM that fail in a row before it is left alone",
             limit="more: error 502 at once, but for one message a second that tries; with another "
             "of `fastcgi` in service a single failure is enough, and the other takes all messages",
             why="clients need not wait for what is down; a restart of PHP-FPM within 0.3 s does "
@@ -239,7 +239,7 @@ class Pool:
         metadata=about(
             Count(1, 100, zero=True),
             "percent of the messages within 10 seconds, at least 20, that a PHP-FPM takes and "
-            "loses before it is left alone; 0: never",
+            "loses before it is left alone",
             limit="more: as above, but one message tries each second, or with others in service "
             "each 1 to 10 seconds, until one is answered",
             why="it accepts but cannot work; answers with errors and slow scripts do not count. "
