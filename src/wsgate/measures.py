@@ -28,8 +28,8 @@ def gateway_samples(
     found += _counts(factory)
     found.append((("wsgate_workers",), 1))
     for private in privates:
-        found.append((("wsgate_php_up", private.pool), private.is_answering))
-        found.append((("wsgate_php_restarts_total", private.pool), private.restarts))
+        found.append((("wsgate_php_up", private.pool_name), private.is_answering))
+        found.append((("wsgate_php_restarts_total", private.pool_name), private.restarts))
     return merged([dict(found), *(pool_samples(pool) for pool in pools)])
 
 

@@ -73,7 +73,8 @@ class PrivatePHP(Service):
         check_extensions(extensions)
         self._reactor = reactor
         self._program = program
-        self.pool = self._pool = name
+        self.pool_name = name
+        """The pool whose PHP it is."""
         self.restarts = 0
         """How often PHP was started after the first time."""
         self._workers = workers
@@ -98,12 +99,7 @@ class PrivatePHP(Service):
         return self._answering_since is not None
 
     def __repr__(self) -> str:
-        return f"<PrivatePHP {self._pool}: {self._program.kind} {self._program.version}>"
-
-    @property
-    def pool_name(self) -> str:
-        """The pool whose PHP it is."""
-        return self._pool
+        return f"<PrivatePHP {self.pool_name}: {self._program.kind} {self._program.version}>"
 
     def startService(self) -> None:
         """Make the private folder and start PHP. Raises PHPError, OSError."""
@@ -144,7 +140,7 @@ class PrivatePHP(Service):
         return command_for(
             self._program,
             folder,
-            name=self._pool,
+            name=self.pool_name,
             workers=self._workers,
             settings=self._settings,
             user=php_user(self._user),
@@ -242,7 +238,7 @@ class PrivatePHP(Service):
         self.log.emit(
             line.level,
             "PHP {pool}: {line}",
-            pool=self._pool,
+            pool=self.pool_name,
             line=line.text,
-            kind=(self._pool, line.text),
+            kind=(self.pool_name, line.text),
         )
