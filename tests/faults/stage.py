@@ -272,13 +272,13 @@ def needs_limit(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not there, reason=f"there is no setting limits.{name}")
 
 
-_TALLY = re.compile(r"stopped; messages: Tally\((.*)\)")
+_TALLY = re.compile(r"stopped; messages: (.*)")
 
 
 def closing_tally(running: Gateway) -> dict[str, int]:
     """What wsgate says became of the messages, in its last line."""
     (counts,) = _TALLY.findall(running.log())
-    return {key: int(value) for key, value in (pair.split("=") for pair in counts.split(", "))}
+    return {key: int(value) for value, key in (pair.split() for pair in counts.split(", "))}
 
 
 def stop(running: Gateway) -> dict[str, int]:

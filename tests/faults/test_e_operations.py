@@ -324,6 +324,6 @@ def test_no_client_reaches_the_control_interface(stages, outcome):
 def test_the_tally_of_a_stage_is_that_of_its_last_line():
     class Log:
         def log(self):
-            return "stopped; messages: Tally(received=3, answered=1, refused=1, gone=1)\n"
+            return "stopped; messages: 3 received, 1 answered, 1 refused, 1 gone\n"
 
     assert closing_tally(Log()) == {"received": 3, "answered": 1, "refused": 1, "gone": 1}

@@ -39,7 +39,7 @@ echo "slept $said";
 """
 TALLY = re.compile(
     r"(worker \d+: )?stopped; messages: "
-    r"Tally\(received=(\d+), answered=(\d+), refused=(\d+), gone=(\d+)\)"
+    r"(\d+) received, (\d+) answered, (\d+) refused, (\d+) gone"
 )
 
 

@@ -159,7 +159,7 @@ def figures(
     }
 
 
-TALLY = re.compile(r"received=(\d+), answered=(\d+), refused=(\d+), gone=(\d+)")
+TALLY = re.compile(r"(\d+) received, (\d+) answered, (\d+) refused, (\d+) gone")
 
 
 def accounts(process: Gateway, fpm: PHPFPM) -> dict[str, Any]:

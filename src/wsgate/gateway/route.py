@@ -23,6 +23,12 @@ class Tally:
     refused: int = 0
     gone: int = 0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.received} received, {self.answered} answered, "
+            f"{self.refused} refused, {self.gone} gone"
+        )
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.received + other.received,
