@@ -220,7 +220,7 @@ def _demo_routes(asked: settings.Settings) -> list[settings.Route]:
     ]
 
 
-def _is_readable(pool: settings.Pool) -> Any:
+def _is_readable(pool: settings.Pool) -> Callable[[str], bool]:
     return lambda path: not pool.private or php.readable_by(path, pool.user)
 
 
