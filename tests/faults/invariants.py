@@ -30,14 +30,15 @@ class Watch:
     """One case on one stage: what was at its beginning, and what has to hold at its end.
 
     `memory` is how much the resident memory may grow meanwhile, `kept` how much of that may still
-    be there at the end: malloc keeps what thousands of TLS connections had for the next ones. A
-    case may change both.
+    be there at the end: malloc keeps what thousands of TLS connections had for the next ones; `p99`
+    bounds what the bystanders wait, in seconds. A case may change them.
     """
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.memory = MEMORY
         self.kept = KEPT
+        self.p99 = BYSTANDERS_P99
         self.bystanders: Report | None = None
         self.grown = 0
         self._log_size = len(stage.wsgate.log())
@@ -70,7 +71,7 @@ class Watch:
         assert seen.disconnects == self.stage.disconnects, f"I6: {seen}"
         assert not seen.wrong, f"I6: {seen}"
         assert seen.answers, f"I6: {seen}"
-        assert seen.p99 < BYSTANDERS_P99 or seen.answers < 100, f"I6: {seen}"
+        assert seen.p99 < self.p99 or seen.answers < 100, f"I6: {seen}"
 
     def _check_accounts(self) -> None:
         # A page of figures serves all who ask within a second: the rest is left to the next case

@@ -213,7 +213,7 @@ def test_reloads_that_kill_scripts_cost_only_those(stages, outcome):
 @pytest.mark.case("B7")
 @pytest.mark.parametrize("keep", [False, True], ids=["closed", "kept"])
 def test_workers_that_end_after_three_requests_lose_nothing(stages, outcome, keep):
-    messages_to_short_lived_workers(stages, outcome, keep, 300)
+    messages_to_short_lived_workers(stages, outcome, keep, 150)
 
 
 def messages_to_short_lived_workers(stages, outcome, keep, total):

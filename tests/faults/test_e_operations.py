@@ -131,8 +131,8 @@ def test_a_clock_that_steps_ends_no_timeout_and_stops_none(stages, outcome, tmp_
     s = stages.scripted(
         fresh=True,
         env={"PYTHONPATH": str(tmp_path), "CLOCK_STEP": str(step)},
-        pool={"response_timeout": "3s"},
-        limits={"ping_interval": "1s", "pong_timeout": "10s"},
+        pool={"response_timeout": "1500ms"},
+        limits={"ping_interval": "500ms", "pong_timeout": "10s"},
     )
     gate = threading.Event()
     s.peer.play(b"waits", Hold(gate), answer(b"waited"))
@@ -149,9 +149,9 @@ def test_a_clock_that_steps_ends_no_timeout_and_stops_none(stages, outcome, tmp_
         until(lambda: s.peer.ran(b"never"))
         # Two hours back: one before the first step.
         (tmp_path / "step-").touch()
-        error = s.next_error(client, began, 3.0)
+        error = s.next_error(client, began, 1.5)
         assert error.status == 504
-    outcome(f"+1 h: nothing timed out; -2 h: a timeout of 3 s after {error.seconds:.2f} s")
+    outcome(f"+1 h: nothing timed out; -2 h: a timeout of 1.5 s after {error.seconds:.2f} s")
 
 
 # -- E8
