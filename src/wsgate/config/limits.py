@@ -110,7 +110,7 @@ class Limits:
         metadata=about(
             Count(1, 10**6, zero=True),
             "handshakes under way at a time",
-            limit="more wait to be accepted; some that have taken over 5 s are dropped for them",
+            limit="more wait to be accepted; some that have taken over 3 s are dropped for them",
             why="slow clients, on purpose or not, keep no others out; each needs up to 60 KiB",
         ),
     )
