@@ -52,6 +52,17 @@ def test_each_request_carries_the_connections_params_and_its_own():
         assert part in pool.requests[1].params
 
 
+def test_what_waits_is_taken_back_from_the_pool_that_has_it_also_after_a_reload():
+    pool, _, route, conversation = talk()
+    conversation.message_received(b"waits", False)
+    newer = FakePool()
+    route.become(Route(path="/", script=cgi.Script("/n.php", "/n.php", "/"), pool=newer))
+    conversation.connection_lost()
+    assert pool.cancelled == pool.requests
+    assert newer.cancelled == []
+    assert balance(route) == (1, 0, 0, 1)
+
+
 def test_reading_pauses_when_the_queue_holds_its_limit_and_not_before():
     pool, peer, _, conversation = talk(QueueLimits(2, 100))
     conversation.message_received(b"in flight", False)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi import Request, Response, ResponseTimeout, Unsent
+from wsgate.fastcgi import ConnectionPool, Request, Response, ResponseTimeout, Unsent
 from wsgate.floods import CalmLogger
 from wsgate.gateway.answer import (
     KNOWN_HEADS,
@@ -101,7 +101,8 @@ class Conversation:
         self._number = 0
         self._in_flight = False
         self._asking = False
-        self._unsent: Unsent | None = None
+        # With its pool: a reload may have given the route another since.
+        self._unsent: tuple[ConnectionPool, Unsent] | None = None
         self._output_paused = False
         self._reading_paused = False
         self._closed = False
@@ -151,17 +152,22 @@ class Conversation:
         Only once the pool is stopped: it then refuses those behind it.
         """
         if self._in_flight:
-            self._route.pool.withdraw(self._unsent)
+            self._withdraw()
             self._refuse(ResponseTimeout("no answer by the time wsgate had to stop"), b"")
 
     def connection_lost(self) -> None:
         """The client is gone. A request in flight runs to its end, the waiting ones never start."""
         self._stop()
         if self._in_flight:
-            # Takes the request back where it still waits for a worker; later it does nothing.
-            self._route.pool.withdraw(self._unsent)
+            self._withdraw()
             self._over()
             self._route.tally.gone += 1
+
+    def _withdraw(self) -> None:
+        """Take the request in flight back, if it still waits for a worker."""
+        if self._unsent is not None:
+            pool, unsent = self._unsent
+            pool.withdraw(unsent)
 
     def _enqueue(self, payload: bytes | bytearray, is_binary: bool) -> None:
         if self._queue is _NO_QUEUE:
@@ -188,10 +194,11 @@ class Conversation:
             len(payload),
         )
         self._in_flight = True
-        unsent = route.pool.ask(_new_request(Request, (params, payload)), self)
+        pool = route.pool
+        unsent = pool.ask(_new_request(Request, (params, payload)), self)
         # It may have failed by now, and the next one may have been asked.
         if unsent is not None and self._in_flight and number == self._number:
-            self._unsent = unsent
+            self._unsent = (pool, unsent)
 
     @property
     def _message_id(self) -> str:
