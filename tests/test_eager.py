@@ -105,6 +105,20 @@ class EagerTests(TestCase):
         client.setblocking(True)
         self.assertEqual(client.recv(1), b"")
 
+    async def test_a_write_after_the_end_of_writing_is_dropped_and_ends_nothing(self):
+        transport, client = await self.accept()
+        transport.write(b"last")
+        transport.loseWriteConnection()
+        while not transport._writeDisconnected:
+            await deferLater(reactor, 0)
+        transport.write(b"late")
+        self.assertEqual(reactor.getWriters(), [])
+        self.assertEqual(await self.read(client, 4), b"last")
+        client.setblocking(True)
+        client.settimeout(5)
+        self.assertEqual(client.recv(1), b"")
+        self.assertFalse(self.server.lost.called)
+
     async def test_a_write_to_a_client_that_left_ends_the_connection_outside_the_call(self):
         transport, client = await self.accept()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")

@@ -37,9 +37,8 @@ class EagerWriting(_Base):
 
     def write(self, data: bytes) -> None:
         """Send `data` now if nothing waits before it; buffer what the socket does not take."""
-        if self.connected and not (
-            self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS
-        ):
+        # A side that was shut down for writing refuses, and what it refuses Twisted drops.
+        if self.connected and not (self.dataBuffer or self._tempDataBuffer or self.TLS):
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -55,17 +54,18 @@ class EagerWriting(_Base):
 
     def doRead(self) -> Any:
         """Take what came, at most `LARGE_READ_SIZE` bytes. File descriptors are not received."""
+        asked = self._read_size
         try:
-            data = self.socket.recv(self._read_size)
+            data = self.socket.recv(asked)
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
         if not data:
             return main.CONNECTION_DONE
-        if len(data) == READ_SIZE:
+        if len(data) >= READ_SIZE:
             self._read_size = LARGE_READ_SIZE
-        elif len(data) < READ_SIZE and self._read_size != READ_SIZE:
+        elif asked != READ_SIZE:
             del self._read_size
         self.protocol.dataReceived(data)
         return None

@@ -282,9 +282,9 @@ def test_the_error_of_an_unknown_role_names_it():
 def test_a_kept_connection_is_reusable_and_keeps_nothing_of_the_first_answer():
     connection = active()
     connection.receive_data(stderr(b"e") + stdout(b"first") + end(7))
-    assert connection.reusable
+    assert connection.state is ConnectionState.IDLE
     connection.send_request(Request(b"", b""), True)
-    assert not connection.reusable
+    assert connection.state is not ConnectionState.IDLE
     assert connection.receive_data(end()) == Response(b"", b"", 0)
     connection.send_request(Request(b"", b""), True)
     with pytest.raises(ResponseNeverReceived):
@@ -296,7 +296,6 @@ def test_a_connection_that_is_not_kept_is_closed_after_the_answer(data):
     connection = active(keep=False)
     assert connection.receive_data(data)
     assert connection.state is ConnectionState.CLOSED
-    assert not connection.reusable
     connection.receive_eof()
 
 
@@ -306,7 +305,7 @@ def test_bytes_after_end_request_spoil_the_connection_and_not_the_answer(surplus
     connection = active(keep=keep)
     assert connection.receive_data(answer(b"text") + surplus) == Response(b"text", b"", 0)
     assert connection.surplus
-    assert not connection.reusable
+    assert connection.state is not ConnectionState.IDLE
     with pytest.raises(ProtocolError):
         connection.receive_data(b"more")
 
@@ -314,7 +313,7 @@ def test_bytes_after_end_request_spoil_the_connection_and_not_the_answer(surplus
 def test_padding_of_end_request_is_no_surplus():
     connection = active()
     connection.receive_data(stdout(b"text") + end(padding=255))
-    assert connection.reusable
+    assert connection.state is ConnectionState.IDLE
     assert not connection.surplus
 
 

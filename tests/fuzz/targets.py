@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 from tests.websocket.test_fastlane import outcome
 from wsgate import cgi
-from wsgate.fastcgi.connection import MAX_STDERR, Request, ResponderConnection, Response
+from wsgate.fastcgi.connection import (
+    MAX_STDERR,
+    ConnectionState,
+    Request,
+    ResponderConnection,
+    Response,
+)
 from wsgate.fastcgi.errors import FastCGIError, ResponseNeverReceived
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head
 from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
@@ -49,8 +55,9 @@ def _answer_of(pieces: list[bytes], *, keep: bool) -> Response | type[FastCGIErr
             if response is not None:
                 # What follows an answer makes the connection useless, never the answer wrong.
                 rest = any(pieces[number + 1 :])
-                assert connection.reusable == (keep and not connection.surplus)
-                assert not (rest and connection.surplus and connection.reusable)
+                is_reusable = connection.state is ConnectionState.IDLE
+                assert is_reusable == (keep and not connection.surplus)
+                assert not (rest and connection.surplus and is_reusable)
                 return Response(bytes(response.stdout), response.stderr, response.app_status)
         connection.receive_eof()
     except FastCGIError as error:

@@ -145,11 +145,6 @@ class ResponderConnection:
         self._stderr = bytearray()
         self._text: TextCheck | None = None
 
-    @property
-    def reusable(self) -> bool:
-        """Whether another request may be sent."""
-        return self.state is _IDLE
-
     def send_request(self, request: Request, keep_connection: bool) -> bytes:
         """As `request_parts`, joined."""
         return encode_request(self._begin(keep_connection), request[0], request[1])
@@ -188,11 +183,11 @@ class ResponderConnection:
             self._fail(ProtocolError(f"{len(data)} bytes that answer no request"))
         if not self._received:
             # Nearly every answer is one chunk of one STDOUT record and a good END_REQUEST.
-            self._received = bool(data)
             stdout = whole_answer(data, self._max_answer_size)
             if stdout is not None:
                 self.state = _IDLE if self._keep_connection else _CLOSED
                 return _new_response(Response, (stdout, b"", 0, False))
+            self._received = bool(data)
         return self._receive_records(data)
 
     def receive_eof(self) -> None:

@@ -56,7 +56,7 @@ class Connects:
         if backend is None:
             self._round_over(unsent)
             return
-        unsent.tried.append(backend)
+        unsent.tried += (backend,)
         backend.connections += 1
         protocol = FastCGIProtocol(self._asker, backend)
         self._backends.begun(backend, protocol)

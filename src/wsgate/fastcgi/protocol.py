@@ -16,6 +16,8 @@ from wsgate.fastcgi.sending import Sending
 from wsgate.fastcgi.unsent import Turn
 from wsgate.timeouts import Timeout, Timeouts
 
+_IDLE = ConnectionState.IDLE
+
 
 class Owner(Protocol):
     """Who makes connections and lends them: the pool. Told of all that happens to them."""
@@ -86,8 +88,8 @@ class FastCGIProtocol:
         """
         owner = self._owner
         self._turn = turn
-        self._deadline = owner.timeouts.seconds() + owner.response_timeout
-        if self._timer is None or self._deadline < self._timer_due:
+        self._deadline = deadline = owner.timeouts.seconds() + owner.response_timeout
+        if self._timer is None or deadline < self._timer_due:
             self._start_timer(owner.response_timeout)
         if len(request.stdin) > MAX_CONTENT:
             self._send_long(request)
@@ -213,7 +215,7 @@ class FastCGIProtocol:
             assert turn is not None
             self._turn = None
             owner = self._owner
-            owner.answered(self, self._connection.reusable)
+            owner.answered(self, self._connection.state is _IDLE)
             if not turn.called:
                 turn.callback(response)
             if owner.stopped:

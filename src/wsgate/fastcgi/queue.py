@@ -31,6 +31,7 @@ class Queue:
         "_bound",
         "_lanes",
         "_log",
+        "_messages",
         "_on_timeout",
         "_passed_over",
         "_refused",
@@ -56,6 +57,7 @@ class Queue:
         self.most = 0
         """The highest `count` so far."""
         self._lanes: tuple[OrderedDict[Unsent, None], ...] = tuple(OrderedDict() for _ in Lane)
+        self._messages = self._lanes[Lane.MESSAGE]
         self._passed_over = [0] * len(Lane)
         self._refused = 0
         self._timer: Timeout | None = None
@@ -99,16 +101,17 @@ class Queue:
 
     def _add(self, lane: OrderedDict[Unsent, None], unsent: Unsent) -> None:
         lane[unsent] = None
-        self.count += 1
-        if self.count > self.most:
-            self.most = self.count
+        self.count = count = self.count + 1
+        if count > self.most:
+            self.most = count
         if self._timer is None or unsent.deadline < self._timer_due:
             self._start_timer(unsent.deadline)
 
     def take(self) -> Unsent:
         """The next, which then waits no longer. KeyError if nobody waits."""
-        messages = self._lanes[Lane.MESSAGE]
-        lane = messages if self.count == len(messages) else self._lanes[self._next_lane()]
+        lane = self._messages
+        if self.count != len(lane):
+            lane = self._lanes[self._next_lane()]
         unsent, _ = lane.popitem(last=False)
         self.count -= 1
         if self._refused or not self.count:

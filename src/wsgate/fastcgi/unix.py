@@ -151,8 +151,9 @@ class UNIXTransport:
 
     def doRead(self) -> Any:
         """Called by the reactor: there is data, or the end."""
+        asked = self._read_size
         try:
-            data = self._recv(self._read_size)
+            data = self._recv(asked)
         except BlockingIOError:
             return None
         except OSError:
@@ -161,7 +162,7 @@ class UNIXTransport:
             return main.CONNECTION_DONE
         if len(data) >= READ_SIZE:
             self._read_size = LARGE_READ_SIZE
-        elif self._read_size != READ_SIZE:
+        elif asked != READ_SIZE:
             self._read_size = READ_SIZE
         self._protocol.dataReceived(data)
         return None

@@ -62,7 +62,7 @@ class Unsent:
         self.deadline = deadline
         """On the pool's clock: from then on it is not tried again."""
         self.timeout: Timeout | None = None
-        self.tried: list[Backend] = []
+        self.tried: tuple[Backend, ...] = ()
         """The backends tried in this round."""
         self.rounds = 0
         """How many rounds over the backends were begun after the first."""
@@ -73,13 +73,13 @@ class Unsent:
     def next_round(self) -> None:
         """Try every backend once more."""
         self.rounds += 1
-        self.tried.clear()
+        self.tried = ()
         self.busy = False
 
     def begin_again(self) -> None:
         """Forget the tries so far."""
         self.rounds = 0
-        self.tried.clear()
+        self.tried = ()
 
     def stop_timeout(self) -> None:
         """It was taken from the queue, or its connect has ended."""

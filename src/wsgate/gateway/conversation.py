@@ -182,9 +182,8 @@ class Conversation:
         return len(self._queue) >= self._limits.messages or self._queued_size >= self._limits.size
 
     def _ask(self, payload: bytes | bytearray, is_binary: bool) -> None:
-        self._number += 1
+        self._number = number = self._number + 1
         route = self._route
-        number = self._number
         params = request_params(
             route.params,
             self._params,
@@ -210,7 +209,8 @@ class Conversation:
         """The message in flight is answered."""
         if self._in_flight:
             try:
-                message = None if response.stderr else known_answer(response.stdout, KNOWN_HEADS)
+                stdout, stderr, _, _ = response
+                message = None if stderr else known_answer(stdout, KNOWN_HEADS)
                 if message is None:
                     self._answered(response)
                 else:

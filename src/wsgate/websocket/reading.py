@@ -26,10 +26,11 @@ class ReadingProtocol(IntakeProtocol):
             if self._is_clear and self.state == _OPEN:
                 # Nearly always it is one message and nothing else.
                 taken = take_message(data, 0, self.fast_limit)
-                if taken is not None and taken[2] == len(data):
-                    payload, is_binary, _ = taken
-                    conversation.message_received(payload, is_binary)
-                    return
+                if taken is not None:
+                    payload, is_binary, end = taken
+                    if end == len(data):
+                        conversation.message_received(payload, is_binary)
+                        return
             self._is_clear = False
             self._receive(data)
             self._is_clear = self._long_message is None and self._is_between_messages()

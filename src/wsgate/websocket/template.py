@@ -21,6 +21,7 @@ from twisted.internet.address import UNIXAddress
 from wsgate.http1 import RequestHead
 from wsgate.websocket.handshake import Upgrade
 from wsgate.websocket.protocol import GatewayProtocol
+from wsgate.websocket.writing import AT_ONCE
 
 if TYPE_CHECKING:
     from wsgate.websocket.factory import GatewayFactory
@@ -71,6 +72,7 @@ def open_protocol(base: type[GatewayProtocol], factory: GatewayFactory) -> type[
     first.factory = factory
     first.options = factory.options
     first.fast_limit = factory.fast_limit
+    first.one_frame_limit = min(factory.options.fragment_size, AT_ONCE)
     first.transport = _NoTransport()
     first._open_by_autobahn(Upgrade(_REQUEST, None))
     if first.autoPingPendingCall is not None:

@@ -29,6 +29,9 @@ class WritingProtocol(ReadingProtocol):
     It is the streaming producer of its transport.
     """
 
+    one_frame_limit: int
+    """The longest message that goes out as one frame and in one turn."""
+
     _send_timeout: Timeout | None = None
     _output_paused = False
     _sending: Iterator[bytes] | None = None
@@ -47,11 +50,11 @@ class WritingProtocol(ReadingProtocol):
         """Send one whole message, in fragments where it is long."""
         if self.state != _OPEN:
             return
-        fragment_size = self.options.fragment_size
         deflate = self._perMessageCompress
-        if deflate is None and len(payload) <= fragment_size <= AT_ONCE:
+        if deflate is None and len(payload) <= self.one_frame_limit:
             self.transport.write(encode_frame(_BINARY_FRAME if is_binary else _TEXT_FRAME, payload))
             return
+        fragment_size = self.options.fragment_size
         opcode = _BINARY if is_binary else _TEXT
         if deflate is not None:
             deflate.start_compress_message()
