@@ -90,8 +90,8 @@ class GatewayFactory(WebSocketServerFactory):
         """Set once the gateway stops: a connection that opens now is closed with it at once."""
         self._waiting_for_end: list[Deferred[None]] = []
         self._routes = {route.path: route for route in routes}
-        self._removed: list[Route] = []
-        """Routes that are served no more: their tallies still count."""
+        self._removed: list[tuple[str, Tally]] = []
+        """Paths that are served no more, each with its tally, which still counts."""
         self._pages = {page.path: page for page in pages}
         self._set_autobahn_options(options)
         self.protocol = open_protocol(self.protocol, self)
@@ -183,7 +183,7 @@ class GatewayFactory(WebSocketServerFactory):
             if route.path in before:
                 before[route.path].become(route)
         removed = [route for path, route in before.items() if path not in self._routes]
-        self._removed += removed
+        self._removed += [(route.path, route.tally) for route in removed]
         gone = set(map(id, removed))
         leaving = {connection for connection in self.connections if id(connection.route) in gone}
         Draining(self.reactor, leaving, NOT_SERVED, seconds).start()
@@ -238,8 +238,9 @@ class GatewayFactory(WebSocketServerFactory):
     def tallies(self) -> dict[str, Tally]:
         """What became of the messages of each route, by its path; of removed ones too."""
         tallies: dict[str, Tally] = {}
-        for route in (*self._routes.values(), *self._removed):
-            tallies[route.path] = tallies.get(route.path, Tally()) + route.tally
+        served = [(route.path, route.tally) for route in self._routes.values()]
+        for path, tally in served + self._removed:
+            tallies[path] = tallies.get(path, Tally()) + tally
         return tallies
 
     def tally(self) -> Tally:
