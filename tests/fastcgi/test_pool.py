@@ -583,6 +583,62 @@ def test_a_backend_that_loses_20_requests_within_10_seconds_is_left_alone():
     assert net.backends[0].breaker.state == "closed"
 
 
+def test_nobody_waits_behind_a_probe_though_the_other_backend_may_be_tried_too():
+    net = Network(2, max_in_flight=1, queue=1)
+    lost, silent = net.endpoints
+    net.request()
+    lost.accept()
+    lost.lose()
+    # The second backend does not accept in time, and the first goes on losing what it is sent.
+    net.request()
+    net.clock.advance(1.1)
+    lost.accept()
+    lost.lose()
+    lose(net, 18)
+    assert [backend.breaker.state for backend in net.backends] == ["open", "open"]
+    # Both rests are over, and there is a place for one probe.
+    net.clock.advance(1.1)
+    assert net.pool.is_available
+    probe = net.request()
+    assert (len(lost.attempts), len(silent.attempts)) == (0, 1)
+    assert isinstance(net.request().error, CircuitOpen)
+    assert not net.pool.is_available
+    # The silent one is silent again, and the probe goes on to the other.
+    net.clock.advance(1.1)
+    assert (len(lost.attempts), len(silent.attempts)) == (1, 0)
+    assert isinstance(net.request().error, CircuitOpen)
+    assert net.pool.waiting_most == 0
+    lost.accept()
+    lost.receive(answer())
+    assert probe.result == TEXT
+    assert net.request().pending
+    net.check_accounts()
+
+
+def test_those_who_wait_fail_when_the_last_backend_opens_and_another_is_tried():
+    net = Network(2, max_in_flight=1)
+    first, last = net.endpoints
+    net.request()
+    first.refuse()
+    last.accept()
+    last.receive(answer())
+    for _ in range(2):
+        net.request()
+        refuse_all_of(net, 0.4)
+    net.request()
+    last.refuse()
+    net.clock.advance(0.15)
+    assert len(last.attempts) == 1
+    net.clock.advance(0.1)
+    assert [backend.breaker.state for backend in net.backends] == ["open", "closed"]
+    waiting = net.request()
+    assert waiting.pending
+    last.refuse()
+    assert [backend.breaker.state for backend in net.backends] == ["half-open", "open"]
+    assert isinstance(waiting.error, CircuitOpen)
+    net.check_accounts()
+
+
 def test_what_a_script_answers_or_how_long_it_takes_opens_no_breaker():
     net = Network(response_timeout=1)
     for _ in range(30):
@@ -1130,7 +1186,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert pool._ordinary == ordinary
         if not pool._held:
             assert pool.waiting == 0 or pool.in_flight == self.max_in_flight
-            assert pool.waiting == 0 or not pool.backends.cut_off
+            assert pool.waiting == 0 or not pool.backends.all_open
         assert all(self.net.sent(self.name(n)) <= 1 for n in range(len(self.outcomes)))
 
     def teardown(self):

@@ -107,6 +107,11 @@ class Backends:
         return not any(backend.breaker.allows(now) for backend in self._all)
 
     @property
+    def all_open(self) -> bool:
+        """Whether all are left alone; requests may still find out one by one."""
+        return not self.all_closed and all(backend.breaker.is_open for backend in self._all)
+
+    @property
     def cause(self) -> str:
         """Why those are left alone that are."""
         return "; ".join(b.breaker.cause for b in self._all if b.breaker.is_open)

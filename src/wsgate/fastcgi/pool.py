@@ -157,7 +157,15 @@ class ConnectionPool:
     @property
     def is_available(self) -> bool:
         """Whether a request that comes now would be sent, or wait for one that was."""
-        return not (self._held or self.stopped or self.backends.cut_off)
+        return not (self._held or self.stopped or self._cut_off)
+
+    @property
+    def _cut_off(self) -> bool:
+        """Whether all backends are left alone, and who comes now cannot try one: it is too early,
+        or no place is free."""
+        if self._in_flight < self._max_in_flight:
+            return self.backends.cut_off
+        return self.backends.all_open
 
     def __repr__(self) -> str:
         state = ", stopped" if self.stopped else ", held" if self._held else ""
@@ -253,7 +261,7 @@ class ConnectionPool:
     def _wait_or_refuse(self, unsent: Unsent) -> None:
         if self.stopped:
             self._unsent_failed(unsent, self._stopped_error())
-        elif not self._held and self.backends.cut_off:
+        elif not self._held and self._cut_off:
             self._unsent_failed(unsent, CircuitOpen(self.backends.cause))
         elif not self._held and self._in_flight < self._max_in_flight:
             self._in_flight += 1
@@ -275,7 +283,7 @@ class ConnectionPool:
         self._filling = True
         try:
             while self._queue.count and not self._held:
-                if self.backends.cut_off:
+                if not self._ordinary and self._cut_off:
                     error = CircuitOpen(self.backends.cause)
                     self._unsent_failed(self._queue.take(), error)
                 elif self._in_flight < self._max_in_flight:
@@ -315,6 +323,9 @@ class ConnectionPool:
             self._idle.popleft().send(unsent.request, unsent.turn)
         else:
             self._connects.connect(unsent)
+            # The last backend may have opened, and this be a probe of one whose rest is over: then
+            # nobody waits for how it ends.
+            self._fill_places()
 
     def give_up(self, unsent: Unsent, error: NotSent) -> None:
         """There is no connection for a request that has a place."""
