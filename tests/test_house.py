@@ -46,6 +46,10 @@ ALLOWED = {
     "signals": set(),
     "systemd": set(),
     "pools": {"config", "fastcgi", "php"},
+    "making": {
+        *("cgi", "config", "demo", "fastcgi", "gateway", "php", "ports", "proxies", "tls"),
+        "websocket",
+    },
     "reload": {"config", "php", "ports", "tls"},
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
@@ -55,8 +59,8 @@ ALLOWED = {
     },
     "service": {
         "accepting",
-        *("cgi", "config", "control", "demo", "dispatch", "eager", "fastcgi", "figures", "floods"),
-        *("gateway", "logfile", "logpipe", "monotonic"),
+        *("config", "control", "dispatch", "eager", "fastcgi", "figures", "floods"),
+        *("logfile", "logpipe", "making", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("systemd", "turnover", "vitals", "websocket", "workers"),
     },

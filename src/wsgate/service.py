@@ -15,23 +15,27 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IStreamServerEndpoint,
-)
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
-from wsgate import cgi, control, demo, floods, php, tls, workers
 from wsgate import config as settings
+from wsgate import control, floods, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.garbage import collect_rarely
-from wsgate.gateway import QueueLimits, Route
 from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
+from wsgate.making import (
+    all_routes,
+    check_scripts,
+    make_factory,
+    make_options,
+    make_routes,
+    read_certificates,
+)
 from wsgate.measures import gateway_samples
 from wsgate.monotonic import keep_monotonic
 from wsgate.options import Options as CommandLine
@@ -42,7 +46,7 @@ from wsgate.signals import Signals
 from wsgate.systemd import Systemd
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
-from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory, Page, WebSocketOptions
+from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory
 
 __all__ = ["CannotStart", "GatewayService", "Options", "makeService"]
 
@@ -111,12 +115,12 @@ def make_service(
             parent = workers.WorkersService(
                 reactor,
                 asked,
-                _certificates(asked.gateway),
+                read_certificates(asked.gateway),
                 read_again,
                 partial(_as_workers_take_it, reactor),
             )
             return control.controlled(reactor, asked.gateway, parent) or parent
-        certificates = _certificates(asked.gateway)
+        certificates = read_certificates(asked.gateway)
         believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
         ports = [
             (port, tls.server_endpoint(reactor, port, certificates, believed))
@@ -128,20 +132,9 @@ def make_service(
         raise CannotStart(str(error)) from None
 
 
-def _certificates(gateway: settings.Gateway) -> tls.Certificates | None:
-    files = tls.CertificateFiles(
-        certificate=gateway.certificate,
-        private_key=gateway.private_key,
-        certificates=gateway.certificates,
-        client_ca=gateway.client_ca,
-        client_required=gateway.client_certificate == "require",
-    )
-    return tls.read_certificates(files, self_signed=gateway.self_signed)
-
-
 def _as_workers_take_it(reactor: Any, asked: settings.Settings) -> settings.Settings:
     """The settings for workers, who cannot all read what the parent can. Raises as they would."""
-    asked = replace(asked, routes=tuple(_all_routes(asked)))
+    asked = replace(asked, routes=tuple(all_routes(asked)))
     _gateway(reactor, asked, ())
     return asked
 
@@ -153,103 +146,14 @@ def _gateway(
     certificates: tls.Certificates | None = None,
     read_again: ReadAgain | None = None,
 ) -> GatewayService:
-    _check_scripts(asked)
-    routes = _all_routes(asked)
+    check_scripts(asked)
+    routes = all_routes(asked)
     turnover = Turnover(reactor, asked, routes)
-    pages = [Page("/", *demo.page())] if asked.gateway.demo else []
-    factory = GatewayFactory(
-        reactor,
-        [_route(route, turnover.pools[route.pool]) for route in routes],
-        _options(asked.limits),
-        pages,
-        TrustedProxies(asked.gateway.trusted_proxies),
-        tls.client_params,
-    )
+    factory = make_factory(reactor, asked, routes, turnover.pools)
     vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
         reactor, factory, ports, turnover, asked, certificates, read_again, vitals
     )
-
-
-def _options(limits: settings.Limits) -> WebSocketOptions:
-    return WebSocketOptions(
-        max_message_size=limits.max_message_size,
-        max_frame_size=limits.max_frame_size,
-        max_fragments=limits.max_fragments,
-        fragment_size=limits.fragment_size,
-        max_header_bytes=limits.max_header_bytes,
-        max_header_lines=limits.max_header_lines,
-        max_connections=limits.max_connections,
-        max_connections_per_address=limits.max_connections_per_address,
-        new_connections_per_address=limits.new_connections_per_address,
-        max_handshakes=limits.max_handshakes,
-        queue=QueueLimits(limits.queue_per_connection, limits.queue_bytes_per_connection),
-        messages_per_second=limits.messages_per_second,
-        control_frames_per_second=limits.control_frames_per_second,
-        handshake_timeout=limits.handshake_timeout,
-        ping_interval=limits.ping_interval,
-        pong_timeout=limits.pong_timeout,
-        close_timeout=limits.close_timeout,
-        send_high_water=limits.send_high_water,
-        send_timeout=limits.send_timeout,
-        idle_timeout=limits.idle_timeout,
-        max_connection_age=limits.max_connection_age,
-        compression=limits.compression,
-    )
-
-
-# -- routes
-
-
-def _all_routes(asked: settings.Settings) -> list[settings.Route]:
-    return [*asked.routes, *_demo_routes(asked)]
-
-
-def _demo_routes(asked: settings.Settings) -> list[settings.Route]:
-    """The routes of the demo, where their paths are free."""
-    if not asked.gateway.demo:
-        return []
-    taken = {route.path for route in asked.routes}
-    free = [(path, name) for path, name in demo.ROUTES if path not in taken]
-    if not free:
-        return []
-    pool = asked.pools.get("default") or next(iter(asked.pools.values()))
-    folder = demo.script_folder(_is_readable(pool))
-    return [
-        settings.Route(path=path, script=f"{folder}/{name}", pool=pool.name) for path, name in free
-    ]
-
-
-def _is_readable(pool: settings.Pool) -> Callable[[str], bool]:
-    return lambda path: not pool.private or php.readable_by(path, pool.user)
-
-
-def _check_scripts(asked: settings.Settings) -> None:
-    for route in asked.routes:
-        pool = asked.pools[route.pool]
-        if not _is_readable(pool)(route.script):
-            raise CannotStart(
-                f"--script {route.script}: the user {php.user_name(pool.user)}, whom PHP runs as, "
-                "cannot read it; move it, or change its permissions or those of its folders"
-            )
-
-
-def _route(route: settings.Route, pool: ConnectionPool) -> Route:
-    root = route.root.rstrip("/")
-    script = cgi.Script(route.script, route.script.removeprefix(root), root or "/")
-    return Route(
-        path=route.path,
-        script=script,
-        pool=pool,
-        origins=frozenset(origin.lower() for origin in route.origins),
-        subprotocols=route.subprotocols,
-        on_error=route.on_error,
-        text_content_type=route.text_content_type,
-        binary_content_type=route.binary_content_type,
-    )
-
-
-# -- the service
 
 
 class GatewayService(Service):
@@ -404,12 +308,12 @@ class GatewayService(Service):
 
     async def _take(self, asked: settings.Settings) -> None:
         """Put other settings in place. Nothing has changed if it raises."""
-        _check_scripts(asked)
-        routes = _all_routes(asked)
+        check_scripts(asked)
+        routes = all_routes(asked)
 
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
-            made = [_route(route, pools[route.pool]) for route in routes]
-            options = _options(asked.limits)
+            made = make_routes(routes, pools)
+            options = make_options(asked.limits)
             if options != self.factory.options:
                 self.factory.change_options(options)
             self._make_room()
