@@ -1,6 +1,7 @@
 """SIGHUP: the settings read anew, and what they say put in place of what was.
 
-Whatever is wrong with the new ones, the log says it in one line and everything stays as it was.
+Whatever is wrong with the new ones, the log says it in one line and everything stays as it was;
+only of several workers some may have the new ones by then, and the line says which.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class NotTaken(Exception):
     """New settings that could not be put in place; `str()` is one line."""
 
 
+class TakenInPart(Exception):
+    """New settings that only some of the workers have; `str()` is one line that says which."""
+
+
 def fixed_changes(before: Settings, after: Settings) -> list[str]:
     """The names of settings that differ and need a restart."""
     return [
@@ -47,8 +52,9 @@ class Reload:
     """Reloads when it is called, one time after the other; asked again meanwhile, once more.
 
     `read` gives the settings as they are now written. `apply` puts new ones in place, or changes
-    nothing and raises. Each of `others` is called first: renewed files other than the settings.
-    `begins` and `is_over` are called around it all.
+    nothing and raises; TakenInPart where it could not undo what it had changed. Each of `others` is
+    called first: renewed files other than the settings. `begins` and `is_over` are called around it
+    all.
     """
 
     def __init__(
@@ -101,6 +107,8 @@ class Reload:
         except (ConfigError, PHPError, TLSError, CannotStart, NotTaken, OSError) as error:
             line = str(error).removeprefix("wsgate: ")
             log.error("SIGHUP: {line}; the settings stay as they were", line=line)
+        except TakenInPart as error:
+            log.error("SIGHUP: {line}", line=error)
         else:
             what = "the settings are as before" if after == self.settings else "new settings taken"
             self.settings = after

@@ -129,6 +129,33 @@ def test_a_successor_that_fails_ends_the_reload_and_its_predecessor_goes_on(work
     assert workers.numbers() == [1, 2, 1, 1]
 
 
+def test_a_reload_says_how_many_workers_it_replaced(workers):
+    results = []
+    ensureDeferred(workers.supervisor.reload()).addCallback(results.append)
+    workers.runs[2].ends("exit status 1")
+    assert results == [0]
+    ensureDeferred(workers.supervisor.reload()).addCallback(results.append)
+    workers.runs[3].is_ready()
+    workers.runs[0].ends()
+    workers.runs[4].ends("exit status 1")
+    assert results == [0, 1]
+    ensureDeferred(workers.supervisor.reload()).addCallback(results.append)
+    workers.runs[5].is_ready()
+    workers.runs[3].ends()
+    workers.runs[6].is_ready()
+    workers.runs[1].ends()
+    assert results == [0, 1, 2]
+
+
+def test_a_reload_that_a_stop_cuts_short_says_how_many_workers_it_replaced(workers):
+    results = []
+    ensureDeferred(workers.supervisor.reload()).addCallback(results.append)
+    workers.runs[2].is_ready()
+    workers.runs[0].ends()
+    workers.supervisor.stop()
+    assert results == [1]
+
+
 def test_a_successor_that_cannot_be_started_ends_the_reload(workers):
     workers.cannot_fork = True
     ensureDeferred(workers.supervisor.reload())

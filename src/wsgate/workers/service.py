@@ -19,7 +19,7 @@ from wsgate.interpreter import why_no_python
 from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
 from wsgate.ports import CannotStart, StartFailed, announce, bind
-from wsgate.reload import NotTaken, Reload
+from wsgate.reload import NotTaken, Reload, TakenInPart
 from wsgate.signals import Signals
 from wsgate.systemd import Systemd
 from wsgate.vitals import Vitals
@@ -185,9 +185,10 @@ class WorkersService(Service):
     async def _take(self, settings: Settings) -> None:
         """Restart the workers with other settings, or go on with those that they have."""
         before, self._settings = self._settings, self._check(settings)
-        if not await self.supervisor.reload():
+        replaced = await self.supervisor.reload()
+        if replaced < len(self.supervisor.slots):
             self._settings = before
-            raise NotTaken("a worker could not be replaced")
+            raise _not_taken(replaced)
 
     def _drain_limit(self) -> float:
         """Seconds after which a worker that ends is killed."""
@@ -206,6 +207,15 @@ class WorkersService(Service):
         )
         worker.spawn(brief.to_line(), self._balance, [port.fileno() for port in self._listening])
         return worker
+
+
+def _not_taken(replaced: int) -> NotTaken | TakenInPart:
+    """What to say when the first `replaced` workers have the new settings, and the others not."""
+    what = "a worker could not be replaced"
+    if not replaced:
+        return NotTaken(what)
+    some = "worker 1 has" if replaced == 1 else f"workers 1 to {replaced} have"
+    return TakenInPart(f"{what}; {some} the new settings, the others those of before")
 
 
 class _Nobody(Factory):

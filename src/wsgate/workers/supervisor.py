@@ -43,20 +43,23 @@ class Supervisor:
         for slot in self.slots:
             slot.hurry()
 
-    async def reload(self) -> bool:
-        """Replace the workers one by one; whether all were. One time after the other only."""
+    async def reload(self) -> int:
+        """Replace the workers one by one; how many were, before one could not be or all stop.
+
+        One time after the other only.
+        """
         if self._stopping:
-            return False
+            return 0
         log.info("restarting {count} workers, one by one", count=len(self.slots))
-        for slot in self.slots:
+        for replaced, slot in enumerate(self.slots):
             done = await slot.replace()
             if self._stopping:
-                return False
+                return replaced
             if not done:
                 log.error(
                     "worker {worker} could not be replaced; those after it are left as they are",
                     worker=slot.number,
                 )
-                return False
+                return replaced
         log.info("restarted {count} workers", count=len(self.slots))
-        return True
+        return len(self.slots)
