@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from tests.fastcgi.fakes import FakeEndpoint, Outcome, as_php_fpm_reports_a_full_backlog
 from wsgate.fastcgi import Backend, BreakerRules
 from wsgate.fastcgi.backend import Backends, is_busy
-from wsgate.fastcgi.breaker import SHORT_REST
+from wsgate.fastcgi.breaker import LEAST_REQUESTS, LONGEST_REST, SHORT_REST
 
 
 def three():
@@ -87,6 +87,36 @@ def test_the_last_one_that_is_not_left_alone_is_so_only_after_ten_refusals():
     clock.advance(SHORT_REST - 0.32)
     assert not backends.cut_off
     assert backends.choose([]) is a
+
+
+def lose(backends, backend, times, connection=None):
+    for _ in range(times):
+        backends.lost(backend, connection, "no")
+
+
+def left_alone_for_longest(clock, backends, backend):
+    """Lose each of its probes until the rest has grown to its bound."""
+    lose(backends, backend, LEAST_REQUESTS)
+    while backend.breaker.rest < LONGEST_REST:
+        clock.advance(backend.breaker.rest)
+        backends.begun(backend, "probe")
+        lose(backends, backend, 1, "probe")
+
+
+def test_without_others_one_that_was_left_alone_for_long_is_tried_within_a_second():
+    clock, backends, (a, b, c) = three()
+    left_alone_for_longest(clock, backends, a)
+    lose(backends, b, LEAST_REQUESTS)
+    clock.advance(SHORT_REST)
+    assert not a.breaker.allows(clock.seconds())
+    lose(backends, c, LEAST_REQUESTS)
+    assert backends.all_open
+    clock.advance(SHORT_REST)
+    assert a.breaker.allows(clock.seconds())
+    backends.begun(a, "probe")
+    backends.refused(a, "probe", "no")
+    clock.advance(SHORT_REST)
+    assert a.breaker.allows(clock.seconds())
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between():

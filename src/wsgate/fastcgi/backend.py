@@ -161,6 +161,9 @@ class Backends:
 
     def _opened(self, backend: Backend) -> None:
         self.all_closed = False
+        if self.all_open:
+            for each in self._all:
+                each.breaker.no_others(self._clock.seconds())
         self._log.warn(
             "Backend {cause}; left alone but for one try in {rest:g} s",
             cause=backend.breaker.cause,

@@ -161,6 +161,11 @@ class Breaker:
         """A probe ended and says nothing about the backend."""
         self._probes.discard(connection)
 
+    def no_others(self, now: float) -> None:
+        """While open: the last of the others has opened too, so that a long rest spares nobody."""
+        self.rest = SHORT_REST
+        self.probe_at = min(self.probe_at, now + SHORT_REST)
+
     def reset(self) -> None:
         """Forget all failures."""
         self._close(self._closed_at)
