@@ -62,20 +62,23 @@ def test_help_lists_every_option_of_the_contract(command):
         *("-p, --port ENDPOINT", "-s, --script FILE", "-f, --fastcgi ENDPOINT", "--path PATH"),
         *("--certificate FILE", "--private-key FILE", "--certificates DIR", "--self-signed"),
         *("-c, --config FILE", "--set KEY=VALUE", "--demo", "--version", "--help"),
+        *("--control ENDPOINT", "--control-token-file FILE", "--client-ca FILE"),
     ):
         assert option in text, option
     assert "default tcp:8080:interface=127.0.0.1" in text
     assert "max_message_size=1MiB" in text
     assert max(map(len, text.splitlines())) <= 80
     # What later work owns is not promised.
-    for option in ("--bus", "--control"):
-        assert option not in text
+    assert "--bus" not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_version_names_what_runs(command):
     text = said(*COMMANDS[command], "--version")
-    assert re.match(r"wsgate \d+\.\d+\S* \(Twisted \S+, Autobahn \S+, Python \S+\)\n$", text)
+    assert re.match(
+        r"wsgate \d+\.\d+\S* \(Twisted \S+, Autobahn \S+, Python \S+, (compiled|pure Python)\)\n$",
+        text,
+    )
 
 
 def test_twistd_lists_wsgate_beside_its_own_plugins():
