@@ -181,6 +181,125 @@ def test_a_reload_starts_at_once_what_waits_for_its_restart(workers):
     assert workers.numbers() == [1, 2, 1]
 
 
+@pytest.fixture
+def starting():
+    """One worker that is still starting when the reload comes, and what the reload says."""
+    one = Workers(1)
+    one.reloaded = []
+    ensureDeferred(one.supervisor.reload()).addCallback(one.reloaded.append)
+    assert len(one.runs) == 1
+    return one
+
+
+def test_a_start_under_way_is_no_replacement_because_it_has_the_settings_of_before(starting):
+    starting.runs[0].is_ready()
+    assert starting.reloaded == []
+    assert len(starting.runs) == 2
+    assert not starting.runs[0].drained
+    starting.runs[1].is_ready()
+    assert starting.runs[0].drained
+    starting.runs[0].ends()
+    assert starting.reloaded == [1]
+    starting.clock.advance(60)
+    assert len(starting.runs) == 2
+    assert not starting.runs[1].drained
+
+
+def test_so_it_is_with_a_restart_under_way(workers):
+    results = []
+    workers.runs[0].ends("exit status 1")
+    workers.clock.advance(0.1)
+    ensureDeferred(workers.supervisor.reload()).addCallback(results.append)
+    workers.runs[2].is_ready()
+    assert workers.numbers() == [1, 2, 1, 1]
+    workers.runs[3].is_ready()
+    workers.runs[2].ends()
+    assert workers.numbers() == [1, 2, 1, 1, 2]
+    workers.runs[4].is_ready()
+    workers.runs[1].ends()
+    assert results == [2]
+
+
+def test_a_start_under_way_that_fails_says_nothing_of_the_new_settings(starting):
+    starting.runs[0].ends("exit status 1")
+    assert starting.reloaded == []
+    starting.clock.advance(0.1)
+    starting.runs[1].is_ready()
+    assert starting.reloaded == [1]
+    starting.clock.advance(60)
+    assert len(starting.runs) == 2
+
+
+def test_a_crash_loop_goes_on_ever_later_when_the_new_settings_fail_too(starting):
+    starting.runs[0].ends("exit status 1")
+    starting.clock.advance(0.1)
+    starting.runs[1].ends("exit status 1")
+    assert starting.reloaded == [0]
+    (timer,) = starting.clock.getDelayedCalls()
+    assert timer.getTime() - starting.clock.seconds() == pytest.approx(0.2)
+    starting.clock.advance(0.2)
+    starting.runs[2].is_ready()
+    assert len(starting.runs) == 3
+
+
+def test_a_start_under_way_goes_on_when_its_successor_fails(starting):
+    starting.runs[0].is_ready()
+    starting.runs[1].ends("exit status 1")
+    assert starting.reloaded == [0]
+    starting.clock.advance(60)
+    assert len(starting.runs) == 2
+    assert not starting.runs[0].drained
+
+
+def test_a_start_under_way_goes_on_when_its_successor_cannot_be_started(starting):
+    starting.cannot_fork = True
+    starting.runs[0].is_ready()
+    assert starting.reloaded == [0]
+    assert not starting.clock.getDelayedCalls()
+    assert not starting.runs[0].drained
+
+
+@pytest.mark.parametrize("ready", [0, 1])
+def test_a_stop_ends_a_start_under_way_and_its_successor(starting, ready):
+    for run in starting.runs[:ready]:
+        run.is_ready()
+    begun = list(starting.runs)
+    stopped = starting.supervisor.stop()
+    assert starting.reloaded == [0]
+    for run in begun:
+        assert run.drained
+        run.is_ready()
+        assert not stopped.called
+        run.ends()
+    assert stopped.called
+    starting.clock.advance(60)
+    assert starting.runs == begun
+
+
+def test_a_stop_drops_the_start_that_a_failed_one_left_to_a_reload(starting):
+    starting.runs[0].ends("exit status 1")
+    assert starting.supervisor.stop().called
+    assert starting.reloaded == [0]
+    starting.clock.advance(60)
+    assert len(starting.runs) == 1
+
+
+def test_the_end_of_one_replaced_long_ago_is_not_that_of_a_later_reload():
+    one, results = Workers(1), []
+    one.runs[0].is_ready()
+    ensureDeferred(one.supervisor.reload())
+    one.runs[1].is_ready()
+    one.runs[1].ends("exit status 1")
+    one.clock.advance(0.1)
+    one.runs[2].is_ready()
+    ensureDeferred(one.supervisor.reload()).addCallback(results.append)
+    one.runs[0].ends()
+    assert results == []
+    one.runs[3].is_ready()
+    one.runs[2].ends()
+    assert results == [1]
+
+
 def test_a_stop_drains_all_at_once_and_fires_when_all_have_ended(workers):
     ensureDeferred(workers.supervisor.reload())
     stopped = workers.supervisor.stop()

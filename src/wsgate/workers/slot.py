@@ -47,6 +47,7 @@ class Slot:
         self._start_run = start_run
         self._serving: Run | None = None
         self._next: Run | None = None
+        self._next_is_stale = False
         self._ready_since = 0.0
         self._backoff = Backoff()
         self._timer: IDelayedCall | None = None
@@ -77,9 +78,11 @@ class Slot:
         """Start a successor and, once it is ready, let the present process end.
 
         Fires with True when that has happened; with False when the successor failed, and the
-        present process goes on.
+        present process goes on. A start under way has the settings of before, so it is no
+        successor: once it is ready, or after the delay if it fails, one more begins.
         """
         self._stop_waiting()
+        self._next_is_stale = self._next is not None
         replaced = self._replaced = Deferred()
         if self._next is None:
             self.start()
@@ -106,12 +109,15 @@ class Slot:
         if self._gone is not None:
             return
         old, self._serving, self._next = self._serving, run, None
+        stale, self._next_is_stale = self._next_is_stale, False
         self._ready_since = self._clock.seconds()
         log.info("worker {worker} (pid {pid}) is ready", worker=self.number, pid=run.pid)
-        if old is None:
-            self._tell_replaced(True)
-        else:
+        if old is not None:
             old.drain(replaced=True)
+        elif stale:
+            self.start()
+        else:
+            self._tell_replaced(True)
 
     def ended(self, run: Run, cause: str) -> None:
         """`run` has ended."""
@@ -132,7 +138,9 @@ class Slot:
                 pid=run.pid,
                 cause=cause,
             )
-            self._tell_replaced(True)
+            # While a start is due or under way, its successor does not serve, or not any more.
+            if self._serving is not None and self._next is None:
+                self._tell_replaced(True)
 
     def _serving_ended(self, run: Run, cause: str) -> None:
         self._serving = None
@@ -145,13 +153,15 @@ class Slot:
 
     def _next_failed(self, what: str) -> None:
         self._next = None
+        stale, self._next_is_stale = self._next_is_stale, False
         if self._serving is None:
             self._start_later(0.0, what)
         else:
             log.error(
                 "worker {worker} {what}; its predecessor goes on", worker=self.number, what=what
             )
-        self._tell_replaced(False)
+        if not stale:
+            self._tell_replaced(False)
 
     def _start_later(self, served: float, what: str) -> None:
         delay = self._backoff.after(served)
