@@ -266,7 +266,7 @@ def gateway(
             o.startswith(("--fastcgi", "--config")) for o in options
         ):
             arguments = [*arguments, f"--set=pools.default.max_in_flight={workers}"]
-        if script is not None:
+        if port is not None:
             arguments = [*arguments, "--set=limits.new_connections_per_address=0"]
         arguments = [argument.format(**words) for argument in (*arguments, *options)]
         running = Gateway(place, arguments, number, env, pass_fds)
