@@ -76,7 +76,13 @@ def servers():
     with php_fpm(scripts={"dump.php": DUMP}) as fpm:
         script = fpm.script_path("dump.php")
         with (
-            gateway(f"--fastcgi={fpm.endpoint}", f"--script={script}", script=None) as running,
+            gateway(
+                f"--fastcgi={fpm.endpoint}",
+                f"--script={script}",
+                # Each test is a connection, or several.
+                "--set=limits.new_connections_per_address=0",
+                script=None,
+            ) as running,
             nginx(f"unix:{fpm.socket}", script, str(fpm.scripts)) as nginx_port,
         ):
             yield running, nginx_port, script
