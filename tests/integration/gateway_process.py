@@ -247,8 +247,8 @@ def gateway(
     folders and a free port; {scripts} and {port} also stand in `scripts`, which are name → text.
     `script` is the one of --script, an echo if it is not among them; `port` is for --port;
     `workers` are those of the private pool. None: no such option. `command` comes in place of
-    `twistd -n --pidfile= wsgate`. With `script`, new connections from one address are not limited, as
-    tests make many, unless `options` do.
+    `twistd -n --pidfile= wsgate`. With `script`, new connections from one address are not limited,
+    as tests make many, unless `options` do.
     """
     place = Workplace()
     try:
