@@ -99,6 +99,7 @@ def foreign(*options, workers=2, listen="unix"):
         arguments = [f"--fastcgi={fpm.endpoint}", f"--script={fpm.script_path('work.php')}"]
         if not any("max_in_flight" in option for option in options):
             arguments.append(f"--set=pools.default.max_in_flight={workers}")
+        arguments.append("--set=limits.new_connections_per_address=0")
         with gateway(*arguments, *options, script=None) as running:
             stage = Stage(running, fpm.scripts, fpm)
             stage.warm_up()

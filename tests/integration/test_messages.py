@@ -94,6 +94,7 @@ def wsgate():
     """Each script at the path of its name; at /closing errors close; at /fixed types are fixed."""
     with gateway(
         "--config={scripts}/wsgate.toml",
+        "--set=limits.new_connections_per_address=0",
         script=None,
         scripts={**SCRIPTS, "wsgate.toml": config()},
     ) as running:

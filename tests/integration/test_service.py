@@ -180,7 +180,8 @@ on_error = "close"
 def two_routes():
     """A file with two private pools, and routes into each; three connections at most."""
     scripts = {"one.php": script("one"), "two.php": script("two"), "wsgate.toml": CONFIG}
-    with gateway("--config={scripts}/wsgate.toml", script=None, port=None, scripts=scripts) as g:
+    options = ("--config={scripts}/wsgate.toml", "--set=limits.new_connections_per_address=0")
+    with gateway(*options, script=None, port=None, scripts=scripts) as g:
         g.ask("", "/one")
         g.ask("", "/two")
         yield g
