@@ -64,8 +64,8 @@ def test_ten_thousand_pipelined_messages_do_not_make_twenty_polite_clients_wait(
             for thread in threads[:2]:
                 thread.join(60)
         gaps = [b - a for numbers in runs for a, b in pairwise(numbers)]
-        # One of each other client between two answers, as tests/gateway/test_fairness.py shows; here
-        # more, while these clients are themselves slow, but never the flood.
+        # One of each other client between two answers (tests/gateway/test_fairness.py); here more,
+        # while these clients are themselves slow, but never the flood.
         gaps.sort()
         assert gaps[len(gaps) // 2] <= 10 * (POLITE + 1)
         assert gaps[-1] <= FLOOD / 4
