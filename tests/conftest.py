@@ -1,11 +1,14 @@
 """What became of the cases of the fault suite, wherever they are tested: reports/faults.json.
 
 A test of a case is marked `case("A1")`, and gives its figures as properties named "figure".
+
+And: signals reach the programs that tests start.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,11 @@ _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Begin an empty record."""
     config.stash[_RESULTS] = {}
+    # A shell starts what runs in its background with these ignored, and so would be what we start;
+    # a function of ours is not inherited.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(wrapper=True)
