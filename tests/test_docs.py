@@ -16,7 +16,11 @@ from wsgate.gateway.answer import FAILURES, INTERNAL
 from wsgate.options import Options
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "php/*.md", "examples/*.md")
+    for path in ROOT.glob(pattern)
+)
 
 # An option whose value is a file or a folder that has to be there.
 CONFIGS = ("-c", "--config")

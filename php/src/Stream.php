@@ -1,0 +1,97 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Wsgate;
+
+use Wsgate\Exception\AlreadySent;
+use Wsgate\Exception\InvalidValue;
+
+/**
+ * An answer in many messages, each of them out at the client the moment it is sent.
+ *
+ *     $stream = Stream::lines();
+ *     foreach ($model->tokens($prompt) as $token) {
+ *         $stream->send(['token' => $token]);
+ *     }
+ */
+final class Stream
+{
+    private function __construct(private readonly bool $isLines)
+    {
+    }
+
+    /**
+     * Each message is one line of text.
+     *
+     * @param ?Answer $with what else shall happen, as Answer::nothing()->subscribe('room1')
+     * @throws AlreadySent something was printed before
+     */
+    public static function lines(?Answer $with = null): self
+    {
+        return self::begin('lines', 'text/plain; charset=utf-8', $with);
+    }
+
+    /**
+     * Each message is what was sent at once, line ends and all.
+     *
+     * @param ?Answer $with what else shall happen
+     * @param string $contentType decides between text and binary messages
+     * @throws AlreadySent something was printed before
+     */
+    public static function parts(
+        ?Answer $with = null,
+        string $contentType = 'text/plain; charset=utf-8',
+    ): self {
+        return self::begin('parts', $contentType, $with);
+    }
+
+    /**
+     * One message.
+     *
+     * @param string|array<mixed>|\JsonSerializable $message a string is text, an array becomes JSON
+     * @return bool false: the client is gone, and there is no more use in going on
+     * @throws InvalidValue a line with a line end in it; use parts()
+     */
+    public function send(string|array|\JsonSerializable $message): bool
+    {
+        $text = is_string($message) ? $message : Message::json($message)->payload;
+        if ($this->isLines && strpbrk($text, "\r\n") !== false) {
+            throw new InvalidValue('a line cannot have a line end in it; use Stream::parts() or JSON');
+        }
+        echo $this->isLines ? "$text\n" : $text;
+        flush();
+        return connection_aborted() === 0;
+    }
+
+    /**
+     * A message for each item, as a generator gives them, until the client is gone.
+     *
+     * @param iterable<string|array<mixed>|\JsonSerializable> $messages
+     */
+    public function sendAll(iterable $messages): bool
+    {
+        foreach ($messages as $message) {
+            if (!$this->send($message)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static function begin(string $kind, string $contentType, ?Answer $with): self
+    {
+        if (headers_sent($file, $line)) {
+            throw new AlreadySent("the answer began already, at $file:$line");
+        }
+        foreach ($with?->headers() ?? [] as $header) {
+            header($header, false);
+        }
+        header("Content-Type: $contentType");
+        header("Wsgate-Stream: $kind");
+        // PHP would collect 4 KiB (output_buffering) before it lets go of anything.
+        while (ob_get_level() > 0 && ob_end_flush()) {
+        }
+        return new self($kind === 'lines');
+    }
+}
