@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.testing import StringTransport
 
-from wsgate.fastcgi import Response
+from wsgate.fastcgi import Lane, Response
 
 
 class FakePool:
@@ -13,15 +13,20 @@ class FakePool:
     def __init__(self):
         self.requests = []
         self.turns = []
+        self.lanes = []
         self.cancelled = []
+        self.is_waiting = True
+        """Whether what has no answer can be taken back."""
 
-    def ask(self, request, turn):
+    def ask(self, request, turn, lane=Lane.MESSAGE):
         self.requests.append(request)
         self.turns.append(turn)
+        self.lanes.append(lane)
         return request
 
     def withdraw(self, request):
         self.cancelled.append(request)
+        return self.is_waiting
 
     def answer(self, body=b"", header=b"Content-Type: text/plain", stderr=b""):
         """Answer the oldest request that has no answer."""

@@ -10,6 +10,7 @@ import wsgate
 SOURCE = Path(wsgate.__file__).parent
 
 ALLOWED = {
+    "node": set(),
     "oneline": set(),
     "compiled": set(),
     "backoff": set(),
@@ -29,7 +30,8 @@ ALLOWED = {
     "gateway": {"compiled", "cgi", "fastcgi", "floods", "http1", "oneline"},
     "proxies": {"cgi", "floods"},
     "websocket": {
-        *("compiled", "cgi", "floods", "gateway", "http1", "oneline", "proxies", "timeouts"),
+        *("compiled", "cgi", "floods", "gateway", "http1", "node", "oneline", "proxies"),
+        "timeouts",
         "utf8",
     },
     "php": {"backoff", "floods", "interpreter", "oneline"},
@@ -70,7 +72,9 @@ ALLOWED = {
 
 SANS_IO = [
     "cgi.py",
+    "gateway/admission.py",
     "http1.py",
+    "node.py",
     "oneline.py",
     "utf8.py",
     "figures.py",

@@ -95,7 +95,8 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 def response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
     """A whole HTTP/1.1 response that ends its connection.
 
-    `headers` are ours (never a client's text); Content-Length and Connection are added.
+    `headers` are ours or the backend's (never a client's text), without control characters, as
+    Latin-1 text; Content-Length and Connection are added.
     """
     try:
         phrase = HTTPStatus(status).phrase
@@ -104,4 +105,4 @@ def response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> by
     lines = [f"HTTP/1.1 {status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in headers]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode("ascii") + body
+    return "\r\n".join(lines).encode("latin-1") + body

@@ -182,7 +182,11 @@ class ConnectionPool:
         Never raises. Cancelling works as long as the request waits, which then never runs; later it
         only means that nobody listens.
         """
-        deferred: Deferred[Response] = Deferred(lambda _: self.withdraw(unsent))
+
+        def withdraw(_cancelled: Deferred[Response]) -> None:
+            self.withdraw(unsent)
+
+        deferred: Deferred[Response] = Deferred(withdraw)
         unsent = self.ask(request, deferred, lane)
         return deferred
 
@@ -204,14 +208,16 @@ class ConnectionPool:
             self._wait_or_refuse(unsent)
         return unsent
 
-    def withdraw(self, unsent: Unsent | None) -> None:
+    def withdraw(self, unsent: Unsent | None) -> bool:
         """Take back what `ask` gave if it still waits for a place: it never runs, and tells nobody.
 
-        Later it does nothing.
+        Later it does nothing. The result is whether it was taken back.
         """
-        if unsent is not None and unsent in self._queue:
-            self._queue.remove(unsent)
-            self._count_error("CancelledError")
+        if unsent is None or unsent not in self._queue:
+            return False
+        self._queue.remove(unsent)
+        self._count_error("CancelledError")
+        return True
 
     def hold(self) -> None:
         """Send nothing more for now: the application is not there. Requests wait.

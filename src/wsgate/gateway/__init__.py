@@ -3,17 +3,31 @@
 No transport and no Autobahn here: a `Conversation` is told of messages and speaks to a `Peer`.
 """
 
-from wsgate.gateway.answer import Reply, reply_to_failure, reply_to_response
+from wsgate.gateway.admission import Accepted, RefusedByBackend
+from wsgate.gateway.answer import (
+    Reply,
+    failure_of,
+    is_sendable,
+    reply_to_failure,
+    reply_to_response,
+)
 from wsgate.gateway.conversation import Conversation, Peer, QueueLimits
-from wsgate.gateway.route import Route, Tally
+from wsgate.gateway.eventful import EventfulConversation
+from wsgate.gateway.route import MakeConversation, Route, Tally
 
 __all__ = [
+    "Accepted",
     "Conversation",
+    "EventfulConversation",
+    "MakeConversation",
     "Peer",
     "QueueLimits",
+    "RefusedByBackend",
     "Reply",
     "Route",
     "Tally",
+    "failure_of",
+    "is_sendable",
     "reply_to_failure",
     "reply_to_response",
 ]

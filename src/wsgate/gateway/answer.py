@@ -154,7 +154,7 @@ def reply_to_response(
     if head.status == 204:
         return Reply(None, close=close), warnings
     try:
-        if _FATAL in stderr:
+        if has_died(stderr):
             raise ScriptFailed(max(head.status, 500))
         if head.status >= 300:
             _require_answer(head.status, body, stderr)
@@ -219,12 +219,22 @@ _NO_SCRIPT = (b"Primary script unknown", b"Unable to open primary script", b"has
 _NO_INPUT = b"No input file specified."
 
 
+def has_died(stderr: bytes) -> bool:
+    """Whether PHP says that the script came to a bad end, whatever it had said by then."""
+    return _FATAL in stderr
+
+
+def is_missing(status: int, body: bytes | memoryview, stderr: bytes) -> bool:
+    """Whether `status` is PHP's own, which had no script to run, and not the script's."""
+    return status in (403, 404) and (
+        any(text in stderr for text in _NO_SCRIPT) or bytes(body[: len(_NO_INPUT)]) == _NO_INPUT
+    )
+
+
 def _require_answer(status: int, body: bytes | memoryview, stderr: bytes) -> None:
     if status >= 500:
         raise ScriptFailed(status)
-    if status in (403, 404) and (
-        any(text in stderr for text in _NO_SCRIPT) or bytes(body[: len(_NO_INPUT)]) == _NO_INPUT
-    ):
+    if is_missing(status, body, stderr):
         raise ScriptMissing(status)
     if status < 400:
         raise NotAnAnswer(f"a redirect (status {status}) cannot be answered to a message")

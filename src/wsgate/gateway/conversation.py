@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
@@ -19,8 +20,12 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
-from wsgate.gateway.route import Route, request_params
+from wsgate.gateway.params import request_params
 from wsgate.oneline import one_line
+
+if TYPE_CHECKING:
+    from wsgate.gateway.admission import Accepted
+    from wsgate.gateway.route import Route
 
 # The class itself would build the tuple in Python.
 _new_request = tuple.__new__
@@ -127,6 +132,17 @@ class Conversation:
         """How many messages wait for their turn."""
         return len(self._queue)
 
+    def open(self) -> Deferred[Accepted] | None:
+        """Whether the client is let in: None if so, at once; this is asked before the 101.
+
+        The result fails with RefusedByBackend, or with what `failure_of` has a row for. It may
+        still be pending when `connection_lost` says that nobody waits for it any more.
+        """
+        return None
+
+    def opened(self) -> None:
+        """The 101 was written."""
+
     def message_received(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """Take one whole message; it is asked of PHP when its turn comes."""
         self._route.tally.received += 1
@@ -155,19 +171,30 @@ class Conversation:
             self._withdraw()
             self._refuse(ResponseTimeout("no answer by the time wsgate had to stop"), b"")
 
-    def connection_lost(self) -> None:
-        """The client is gone. A request in flight runs to its end, the waiting ones never start."""
+    def abandon(self) -> None:
+        """Nobody waits for answers any more.
+
+        A request in flight runs to its end, the waiting ones never start.
+        """
         self._stop()
         if self._in_flight:
             self._withdraw()
             self._over()
             self._route.tally.gone += 1
 
-    def _withdraw(self) -> None:
-        """Take the request in flight back, if it still waits for a worker."""
-        if self._unsent is not None:
-            pool, unsent = self._unsent
-            pool.withdraw(unsent)
+    def connection_lost(self, code: int = 1006, reason: str = "") -> None:
+        """The client is gone: the last call. Code and reason are those of RFC 6455 §7.1.5.
+
+        1005 is a close without a code, 1006 no close at all.
+        """
+        self.abandon()
+
+    def _withdraw(self) -> bool:
+        """Take the request in flight back if it still waits for a worker; whether it did."""
+        if self._unsent is None:
+            return False
+        pool, unsent = self._unsent
+        return pool.withdraw(unsent)
 
     def _enqueue(self, payload: bytes | bytearray, is_binary: bool) -> None:
         if self._queue is _NO_QUEUE:
@@ -291,6 +318,10 @@ class Conversation:
             self._route.tally.answered += 1
         else:
             self._route.tally.refused += 1
+        self._follow(reply)
+
+    def _follow(self, reply: Reply) -> None:
+        """Do what an answer says, and take the next message."""
         if reply.payload is not None:
             self._peer.send_message(reply.payload, reply.is_binary)
         if reply.close is not None:

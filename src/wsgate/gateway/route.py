@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
 from wsgate import cgi
-from wsgate.compiled import compiled
-from wsgate.fastcgi import ConnectionPool, encode_pair, encode_pairs_record, encode_params
+from wsgate.fastcgi import ConnectionPool, encode_pair, encode_params
 from wsgate.gateway.answer import OnError
+from wsgate.gateway.conversation import Conversation, Peer, QueueLimits
 from wsgate.http1 import RequestHead
 
 
@@ -38,6 +40,15 @@ class Tally:
         )
 
 
+Dialect = Literal["plain", "grip", "pusher"]
+
+MakeConversation = Callable[
+    [str, "Route", bytes, Peer, QueueLimits, RequestHead, str | None], Conversation
+]
+"""Makes a conversation of connection id, route, PARAMS records, peer, limits, handshake and
+subprotocol."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Route:
     """One path of the gateway. `path` "/" serves every path."""
@@ -50,6 +61,11 @@ class Route:
     on_error: OnError = "reply"
     text_content_type: str | None = None
     binary_content_type: str | None = None
+    events: frozenset[str] = frozenset({"message"})
+    """Those that PHP gets: connect, message, disconnect."""
+    dialect: Dialect = "plain"
+    make_conversation: MakeConversation | None = None
+    """For routes that ask for more than messages; None: plain ones."""
     tally: Tally = field(default_factory=Tally)
     params: bytes = field(init=False)
     """The PARAMS records that every request of the route begins with."""
@@ -74,19 +90,55 @@ class Route:
         for name in _BECOMES:
             setattr(self, name, getattr(other, name))
 
+    def converse(
+        self,
+        connection_id: str,
+        params: bytes,
+        peer: Peer,
+        limits: QueueLimits,
+        head: RequestHead,
+        subprotocol: str | None = None,
+    ) -> Conversation:
+        """What stands between a new connection and PHP.
+
+        Args:
+            connection_id: of the connection.
+            params: its PARAMS records, of `connection_params`.
+            peer: its socket.
+            limits: how much may wait on it.
+            head: the handshake.
+            subprotocol: the one of those offered that the route speaks.
+        """
+        if self.make_conversation is None:
+            return Conversation(connection_id, self, params, peer, limits)
+        return self.make_conversation(connection_id, self, params, peer, limits, head, subprotocol)
+
+    def event_params(self, event: str) -> bytes:
+        """The PARAMS records that the request for `connect` or `disconnect` begins with."""
+        method = b"GET" if event == "connect" else b"POST"
+        return encode_params(
+            [
+                *cgi.script_params(self.script),
+                (b"REQUEST_METHOD", method),
+                (b"WSGATE_EVENT", event.encode()),
+                (b"CONTENT_TYPE", b""),
+                (b"CONTENT_LENGTH", b"0"),
+            ]
+        )
+
     def connection_params(
         self, head: RequestHead, client: cgi.Client, connection_id: str, subprotocol: str | None
     ) -> bytes:
         """The PARAMS records that every request of a connection goes on with.
+
+        They end with `subprotocol_params`.
 
         Raises:
             ValueError: a variable is too long for a record (64 KiB).
         """
         pairs = cgi.connection_params(head, client)
         pairs.append((b"WSGATE_CONNECTION_ID", connection_id.encode()))
-        if subprotocol is not None:
-            pairs.append((b"WSGATE_SUBPROTOCOL", subprotocol.encode()))
-        return encode_params(pairs)
+        return encode_params(pairs) + subprotocol_params(subprotocol)
 
     def kind_of_message(self, payload: bytes | bytearray, is_binary: bool) -> bytes:
         """The pairs that all messages of a kind have, for `request_params`."""
@@ -112,26 +164,11 @@ class Route:
 _BECOMES = tuple(field.name for field in fields(Route) if field.name not in ("path", "tally"))
 
 
-@compiled
-def request_params(
-    route: bytes, connection: bytes, kind: bytes, connection_id: str, number: int, size: int, /
-) -> bytes:
-    """All PARAMS records of the request for one message.
-
-    Args:
-        route: the records of `Route.params`.
-        connection: the records of `Route.connection_params`.
-        kind: the pairs of `Route.kind_of_message`.
-        connection_id: as in `WSGATE_CONNECTION_ID`.
-        number: of the message on its connection, from 1.
-        size: of the message, in bytes.
-    """
-    record = encode_pairs_record(
-        kind
-        + encode_pair(b"CONTENT_LENGTH", b"%d" % size)
-        + encode_pair(b"WSGATE_MESSAGE_ID", f"{connection_id}:{number}".encode())
-    )
-    return b"".join((route, connection, record))
+def subprotocol_params(subprotocol: str | None) -> bytes:
+    """The PARAMS records that say which subprotocol a connection has."""
+    if subprotocol is None:
+        return b""
+    return encode_params([(b"WSGATE_SUBPROTOCOL", subprotocol.encode())])
 
 
 _JSON_STARTS = (b"{", b"[")

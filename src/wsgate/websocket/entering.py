@@ -112,4 +112,9 @@ class EnteringProtocol(WebSocketServerProtocol):
 
 def no_place() -> Refused:
     """503, and when to come again: not all at the same time."""
-    return Refused(503, "Too many connections", (("Retry-After", str(5 + randbelow(11))),))
+    return Refused(503, "Too many connections", (retry_after(),))
+
+
+def retry_after() -> tuple[str, str]:
+    """The header field that says so: 5 to 15 seconds."""
+    return "Retry-After", str(5 + randbelow(11))

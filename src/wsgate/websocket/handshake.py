@@ -185,10 +185,14 @@ def choose_subprotocol(head: RequestHead, spoken: Sequence[str]) -> str | None:
 
 
 class Upgrade(NamedTuple):
-    """An accepted handshake."""
+    """An accepted handshake.
+
+    `headers` go into the 101 beside those of the handshake, their values as Latin-1 text.
+    """
 
     head: RequestHead
     subprotocol: str | None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 # Offers of permessage-deflate as RFC 7692 §7.1 writes them, nothing odd in between.
@@ -211,6 +215,7 @@ def accept_response(upgrade: Upgrade) -> bytes:
     # SHA-1 is what the RFC asks for; nothing secret depends on it.
     accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
     lines.append(b"Sec-WebSocket-Accept: " + accept)
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in upgrade.headers]
     return b"\r\n".join(lines) + HEAD_END
 
 

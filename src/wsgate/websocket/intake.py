@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsgate.websocket.opening import OpeningProtocol
+from wsgate.websocket.asking import AskingProtocol
 
 QUEUE, RATE, TURN = 1, 2, 4
 """Why reading is paused: messages wait for PHP, too many came, others have their turn first."""
@@ -20,7 +20,7 @@ _STEPS_AFTER_FAILURE = 512
 """Steps of Autobahn's parser, two for each frame, after the client broke the rules."""
 
 
-class IntakeProtocol(OpeningProtocol):
+class IntakeProtocol(AskingProtocol):
     """Hands bytes to Autobahn as long as nothing stands against it.
 
     It stops between two frames while reading is paused or an end is held.
@@ -46,6 +46,10 @@ class IntakeProtocol(OpeningProtocol):
     def _go_on_reading(self, reason: int) -> None:
         self._reading_paused &= ~reason
         self._read_on()
+
+    def _reading_is_paused(self) -> bool:
+        """Whether something stands against reading on."""
+        return self._is_stopped()
 
     def _is_stopped(self) -> bool:
         return bool(self._reading_paused or self._held is not None or self._is_over())

@@ -56,6 +56,8 @@ class OpeningProtocol(EnteringProtocol):
     def accept(self, route: Route, upgrade: Upgrade, client: Client, rest: bytes) -> None:
         """The handshake is good; `rest` are bytes that came after it.
 
+        Whoever lets the client in, or begins to wait for that, says `_head_is_complete`.
+
         Raises:
             Refused: it cannot be accepted after all.
         """
@@ -93,7 +95,9 @@ class OpeningProtocol(EnteringProtocol):
         subprotocol = choose_subprotocol(head, route.subprotocols)
         self._count_as(self._host)
         self.accept(route, Upgrade(head, subprotocol), identity.client, rest)
-        self.factory.counts.accepted += 1
+
+    def _head_is_complete(self) -> None:
+        """The client has done its part of the handshake, and in time."""
         self.factory.under_way.end(self)
         self._cancel_handshake_timeout()
 

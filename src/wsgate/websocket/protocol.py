@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -14,7 +13,8 @@ from twisted.python.failure import Failure
 
 from wsgate.cgi import Client
 from wsgate.floods import CalmLogger
-from wsgate.gateway import Conversation, Route
+from wsgate.gateway import Accepted, Conversation, Route, is_sendable
+from wsgate.node import new_connection_id
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
 from wsgate.websocket.counts import code_label
@@ -39,6 +39,18 @@ class _Silence:
     info = warn = error = critical = failure = trace = debug
 
 
+_NO_CLOSE = (1006, "")
+
+
+def _close_status(code: int | None, reason: bytes | None) -> tuple[int, str]:
+    """What a close frame says, RFC 6455 §7.1.5; Autobahn fails those that may not say it."""
+    if code is None:
+        return 1005, ""
+    if not is_sendable(code):
+        return _NO_CLOSE
+    return code, (reason or b"").decode("utf-8", "replace")
+
+
 class GatewayProtocol(LastingProtocol):
     """The life of a connection after its handshake:
 
@@ -55,7 +67,10 @@ class GatewayProtocol(LastingProtocol):
     def __init__(self) -> None:
         """Leave Autobahn's attributes to the class that `template` makes."""
 
-    _subprotocol: str | None = None
+    _upgrade: Upgrade
+    """What Autobahn is asked to accept, while it does."""
+    _closed_by_client: tuple[int, str] | None = None
+    """Code and reason of the client's close frame (RFC 6455 §7.1.5)."""
     _close_timeout: Timeout | None = None
     _rate_timeout: Timeout | None = None
 
@@ -68,7 +83,7 @@ class GatewayProtocol(LastingProtocol):
                 timeout.cancel()
         self._held = self._sending = None
         if self._conversation is not None:
-            self._conversation.connection_lost()
+            self._conversation.connection_lost(*(self._closed_by_client or _NO_CLOSE))
             self._connectionLost(LOST if is_of_tls(reason) else reason)
         if not is_ordinary_end(reason):
             self._log_fault(reason)
@@ -76,20 +91,44 @@ class GatewayProtocol(LastingProtocol):
     # -- opening
 
     def accept(self, route: Route, upgrade: Upgrade, client: Client, rest: bytes) -> None:
-        """Begin the conversation and answer 101."""
-        connection_id = secrets.token_hex(16)
+        """Begin the conversation, and answer 101 once it says so."""
+        connection_id = new_connection_id()
         try:
             params = route.connection_params(
                 upgrade.head, client, connection_id, upgrade.subprotocol
             )
         except ValueError:
             raise Refused(431, "Request header too large", limit="max_header_bytes") from None
+        conversation = route.converse(
+            connection_id, params, self, self.options.queue, upgrade.head, upgrade.subprotocol
+        )
+        answer = conversation.open()
+        if answer is None:
+            self._begin(conversation, upgrade, None, rest)
+            self._head_is_complete()
+        else:
+            self._head_is_complete()
+            self._ask(conversation, answer, upgrade, rest)
+
+    def _begin(
+        self,
+        conversation: Conversation,
+        upgrade: Upgrade,
+        accepted: Accepted | None,
+        rest: bytes,
+    ) -> None:
+        """Answer 101, with what `accepted` says, and go on with `rest`."""
+        if accepted is not None:
+            upgrade = Upgrade(upgrade.head, accepted.subprotocol, accepted.headers)
         if self.options.compression:
             self._open_by_autobahn(upgrade)
         else:
             self._open_as_template(upgrade)
-        self._converse(Conversation(connection_id, route, params, self, self.options.queue))
+        self.factory.counts.accepted += 1
+        self._converse(conversation)
         self._begin_to_last()
+        if accepted is not None:
+            conversation.opened()
         if rest:
             self.dataReceived(rest)
         if self.factory.farewell is not None:
@@ -112,10 +151,11 @@ class GatewayProtocol(LastingProtocol):
 
     def _open_by_autobahn(self, upgrade: Upgrade) -> None:
         """Let Autobahn answer, because it has to negotiate an extension."""
-        self._subprotocol = upgrade.subprotocol
+        self._upgrade = upgrade
         WebSocketProtocol.__init__(self)
         super(OpeningProtocol, self).connectionMade()
         self._dataReceived(autobahn_head(upgrade))
+        del self._upgrade
         if self.state != self.STATE_OPEN:
             raise Refused(400, "Malformed WebSocket handshake")
 
@@ -130,9 +170,14 @@ class GatewayProtocol(LastingProtocol):
             )
         self.onOpen()
 
-    def onConnect(self, request: object) -> str | None:
-        """Autobahn asks which subprotocol is accepted; everything else was decided before."""
-        return self._subprotocol
+    def onConnect(self, request: object) -> tuple[str | None, dict[str, list[str]]]:
+        """Autobahn asks for the subprotocol and further headers; all was decided before."""
+        headers: dict[str, list[str]] = {}
+        for name, value in self._upgrade.headers:
+            # It writes them in UTF-8.
+            text = value.encode("latin-1").decode("utf-8", "replace")
+            headers.setdefault(name, []).append(text)
+        return self._upgrade.subprotocol, headers
 
     def onOpen(self) -> None:
         """The 101 was written."""
@@ -147,6 +192,7 @@ class GatewayProtocol(LastingProtocol):
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The client closes. Answers that are due go out first."""
+        self._closed_by_client = _close_status(code, reasonRaw)
         if self._is_owing():
             self._hold(partial(super().onCloseFrame, code, reasonRaw))
             return True
@@ -253,8 +299,9 @@ class GatewayProtocol(LastingProtocol):
 
     @property
     def route(self) -> Route | None:
-        """The route of an open connection."""
-        return self._conversation.route if self._conversation is not None else None
+        """The route of a connection that is open, or waits to be let in."""
+        conversation = self._conversation or self._asking
+        return conversation.route if conversation is not None else None
 
     def drain(self, farewell: Farewell) -> None:
         """Close as soon as the answers that are due are out."""
@@ -271,8 +318,8 @@ class GatewayProtocol(LastingProtocol):
     def shut_down(self, farewell: Farewell) -> None:
         """Close now, or end an opening connection."""
         if self._conversation is None:
-            self.transport.loseConnection()
+            self._end_opening()
             return
-        self._conversation.connection_lost()
+        self._conversation.abandon()
         self.close(*farewell)
         self.conversation_idle()

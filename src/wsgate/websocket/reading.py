@@ -36,6 +36,8 @@ class ReadingProtocol(IntakeProtocol):
             self._is_clear = self._long_message is None and self._is_between_messages()
         elif self._head is not None:
             self._receive_head(data)
+        elif self._asking is not None:
+            self._keep(data)
 
     def _receive(self, data: bytes) -> None:
         if self._long_message is not None:

@@ -1,0 +1,110 @@
+"""wsgate.gateway.admission: what PHP's answer to a connect means."""
+
+import pytest
+
+from wsgate import cgi
+from wsgate.gateway.admission import Accepted, RefusedByBackend, admission
+from wsgate.gateway.answer import Close, Reply, ScriptFailed, ScriptMissing
+
+FATAL = b"PHP message: PHP Fatal error:  Uncaught Error"
+
+
+def ask(stdout: bytes, stderr=b"", offered=("v1", "v2"), subprotocol="v1"):
+    return admission(stdout, stderr, offered, subprotocol)
+
+
+def test_2xx_lets_the_client_in_with_the_subprotocol_of_the_settings():
+    admitted = ask(b"Content-Type: text/html\r\n\r\n")
+    assert admitted.accepted == Accepted((), "v1")
+    assert admitted.first == Reply(None)
+    assert (admitted.fault, admitted.warnings) == (None, ())
+
+
+def test_204_lets_in_too():
+    assert ask(b"Status: 204\r\n\r\n").first == Reply(None)
+
+
+def test_a_body_is_the_first_message_by_the_rules_of_messages():
+    assert ask(b"Content-Type: text/plain\r\n\r\nhi").first == Reply(b"hi", False)
+    assert ask(b"Content-Type: image/png\r\n\r\n\xff").first == Reply(b"\xff", True)
+
+
+def test_a_body_that_is_no_message_lets_in_and_is_a_fault():
+    admitted = ask(b"Content-Type: text/plain\r\n\r\n\xff")
+    assert admitted.first is None
+    assert "not UTF-8" in str(admitted.fault)
+
+
+def test_every_cookie_goes_into_the_101_and_nothing_else_does():
+    admitted = ask(b"Set-Cookie: a=1\r\nX-Other: b\r\nset-cookie: c=2; Secure\r\n\r\n")
+    assert admitted.accepted.headers == (("Set-Cookie", "a=1"), ("Set-Cookie", "c=2; Secure"))
+
+
+def test_php_may_take_another_of_the_subprotocols_that_were_offered():
+    assert ask(b"Sec-WebSocket-Protocol: v2\r\n\r\n").accepted.subprotocol == "v2"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Sec-WebSocket-Protocol: v3",
+        b"Sec-WebSocket-Protocol: ",
+        b"Sec-WebSocket-Protocol: v1, v2",
+        b"Sec-WebSocket-Protocol: v1\r\nSec-WebSocket-Protocol: v2",
+    ],
+)
+def test_a_subprotocol_that_was_not_offered_is_a_warning_and_none_is_used(header):
+    admitted = ask(header + b"\r\n\r\n")
+    assert admitted.accepted.subprotocol is None
+    assert "Sec-WebSocket-Protocol" in admitted.warnings[0]
+
+
+def test_a_close_may_follow_at_once():
+    admitted = ask(b"Wsgate-Close: 4001 later\r\n\r\n")
+    assert admitted.first == Reply(None, close=Close(4001, "later"))
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 400, 401, 403, 404, 418, 500, 503, 599])
+def test_any_other_status_refuses_with_headers_and_body(status):
+    with pytest.raises(RefusedByBackend) as caught:
+        ask(b"Status: %d Whatever\r\nLocation: /login\r\n\r\nplease log in" % status)
+    assert caught.value.status == status
+    assert caught.value.headers == (("Location", "/login"),)
+    assert caught.value.body == b"please log in"
+
+
+def test_headers_of_the_connection_and_of_wsgate_do_not_reach_the_client():
+    with pytest.raises(RefusedByBackend) as caught:
+        ask(
+            b"Status: 401\r\nConnection: keep-alive\r\nKeep-Alive: 5\r\nUpgrade: x\r\nTE: x\r\n"
+            b"Transfer-Encoding: chunked\r\nTrailer: x\r\nContent-Length: 2\r\nWsgate-User: 7\r\n"
+            b"X-Powered-By: PHP/8\r\nWWW-Authenticate: Basic\r\nSet-Cookie: a=1\r\n"
+            b"Set-Cookie: b=2\r\n\r\nno"
+        )
+    assert caught.value.headers == (
+        ("Www-Authenticate", "Basic"),
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+    )
+
+
+def test_a_304_has_no_body():
+    with pytest.raises(RefusedByBackend) as caught:
+        ask(b"Status: 304\r\n\r\nbody")
+    assert caught.value.body == b""
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 503])
+def test_a_script_that_died_is_a_failure_and_its_text_stays_here(status):
+    with pytest.raises(ScriptFailed):
+        ask(b"Status: %d\r\n\r\nsecret" % status, FATAL)
+
+
+def test_a_missing_script_is_not_the_scripts_own_404():
+    with pytest.raises(ScriptMissing):
+        ask(b"Status: 404 Not Found\r\n\r\nFile not found.\n", b"Primary script unknown")
+
+
+def test_output_without_a_header_is_malformed():
+    with pytest.raises(cgi.MalformedResponse):
+        ask(b"hello")
