@@ -28,6 +28,7 @@ ALLOWED = {
     "cgi": {"http1"},
     "fastcgi": {"compiled", "backoff", "floods", "timeouts", "utf8"},
     "gateway": {"compiled", "cgi", "fastcgi", "floods", "http1", "oneline"},
+    "grip": {"cgi", "channels", "gateway", "http1", "timeouts"},
     "proxies": {"cgi", "floods"},
     "websocket": {
         *("compiled", "cgi", "floods", "gateway", "http1", "node", "oneline", "proxies"),
@@ -88,6 +89,9 @@ SANS_IO = [
     "proxies/forwarded.py",
     "proxies/header.py",
     "fastcgi/breaker.py",
+    "grip/events.py",
+    "grip/control.py",
+    "grip/request.py",
     "websocket/frames.py",
     "websocket/handshake.py",
     "websocket/census.py",
