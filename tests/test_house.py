@@ -29,6 +29,7 @@ ALLOWED = {
     "fastcgi": {"compiled", "backoff", "floods", "timeouts", "utf8"},
     "gateway": {"compiled", "cgi", "fastcgi", "floods", "http1", "oneline"},
     "grip": {"cgi", "channels", "gateway", "http1", "timeouts"},
+    "pusher": {"cgi", "fastcgi", "floods", "oneline", "timeouts"},
     "proxies": {"cgi", "floods"},
     "websocket": {
         *("compiled", "cgi", "floods", "gateway", "http1", "node", "oneline", "proxies"),
@@ -92,6 +93,8 @@ SANS_IO = [
     "grip/events.py",
     "grip/control.py",
     "grip/request.py",
+    *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
+    *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
     "websocket/frames.py",
     "websocket/handshake.py",
     "websocket/census.py",
