@@ -230,9 +230,10 @@ class GatewayService(Service):
 
     def _make_room(self) -> None:
         """Take as many clients as there are descriptors for."""
-        self.factory.census.limit = raise_file_limit(
-            self.factory.options.max_connections, sum(pool.max_in_flight for pool in self.pools)
-        )
+        others = sum(pool.max_in_flight for pool in self.pools)
+        if self._is_alone and self._asked.control is not None:
+            others += self._asked.control_max_connections
+        self.factory.census.limit = raise_file_limit(self.factory.options.max_connections, others)
 
     def startService(self) -> None:
         """Start PHP and say where wsgate is."""

@@ -57,6 +57,9 @@ def test_the_defaults_are_these(folder):
             "stop_timeout": 60.0,
             "control": None,
             "control_token_file": None,
+            "control_max_body": MIB,
+            "control_max_connections": 256,
+            "control_time_per_turn": 0.002,
             "demo": False,
         },
         "limits": {

@@ -6,34 +6,56 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 
-from wsgate.control import http
-from wsgate.control.answers import Endpoint, told
-from wsgate.control.http import ControlFactory
+from wsgate.control import factory, http
+from wsgate.control.answers import Endpoint, Refusal, told
+from wsgate.control.factory import ControlFactory, ControlLimits
+from wsgate.control.turns import Turns
 
 TOKEN = b"0123456789abcdef"
+LIMITS = ControlLimits(max_body=1000, connections=20, share=0.002)
 GET = b"GET /it HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Transport(StringTransport):
     aborted = False
+    half_closed = False
 
     def abortConnection(self):
         self.aborted = True
         self.loseConnection()
 
+    def loseWriteConnection(self):
+        self.half_closed = True
+
 
 class Interface:
-    """A factory with one endpoint, and what it asked of its port."""
+    """A factory with one endpoint; requests take as long as is added to `now`."""
 
-    def __init__(self, token=None, action=lambda asked: told(200, len(asked.body))):
+    now = 0.0
+
+    def __init__(
+        self,
+        token=None,
+        action=lambda asked: told(200, len(asked.body)),
+        limits=LIMITS,
+    ):
         self.clock = Clock()
-        self.pauses = []
         endpoints = [Endpoint(("it",), {"GET": action, "POST": action})]
-        self.factory = ControlFactory(self.clock, endpoints, token, self.pauses.append)
+        self.factory = ControlFactory(self.clock, endpoints, token, limits)
+        self.factory.turns = Turns(self.clock, limits.share, lambda: self.now)
+
+    def turn(self):
+        """One turn of the reactor: `Clock` would go on until nothing is left."""
+        due = [call for call in self.clock.calls if call.time <= self.clock.seconds()]
+        for call in due:
+            self.clock.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
     def connect(self):
         channel = self.factory.buildProtocol(None)
@@ -46,7 +68,8 @@ class Interface:
         """What one connection answers, and whether it was closed."""
         channel = self.connect()
         channel.dataReceived(data)
-        return channel.transport.value(), channel.transport.disconnecting
+        closed = channel.transport.disconnecting or channel.transport.half_closed
+        return channel.transport.value(), closed
 
 
 def lose(channel):
@@ -150,11 +173,42 @@ def test_what_a_refused_one_sends_on_is_not_read_as_a_request():
 def test_a_body_has_an_end(interface):
     def post(length):
         head = b"POST /it HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % length
-        return read(interface.ask(head + b"x" * min(length, http.MAX_BODY))[0])
+        return read(interface.ask(head + b"x" * min(length, LIMITS.max_body))[0])
 
-    assert post(http.MAX_BODY)[2] == http.MAX_BODY
-    assert post(http.MAX_BODY + 1)[0] == 413
+    assert post(LIMITS.max_body)[2] == LIMITS.max_body
+    assert post(LIMITS.max_body + 1)[0] == 413
     assert post(10**30)[0] == 413
+
+
+def test_who_sends_too_long_a_body_gets_to_read_the_answer(interface):
+    channel = interface.connect()
+    transport = channel.transport
+    channel.dataReceived(b"POST /it HTTP/1.1\r\nContent-Length: %d\r\n\r\nx" % 10**9)
+    assert read(transport.value())[0] == 413
+    assert (transport.half_closed, transport.disconnecting) == (True, False)
+    channel.dataReceived(b"x" * (http.MAX_DISCARDED - 1))
+    assert transport.producerState == "producing"
+    assert not transport.aborted
+    channel.dataReceived(b"x")
+    assert transport.aborted
+
+
+def test_a_refused_body_is_not_waited_for_for_ever(interface):
+    channel = interface.connect()
+    channel.dataReceived(b"POST /it HTTP/1.1\r\nContent-Length: 1001\r\n\r\n")
+    for _ in range(int(http.REQUEST_TIMEOUT)):
+        assert not channel.transport.aborted
+        channel.dataReceived(b"x")
+        interface.clock.advance(1.0)
+    assert channel.transport.aborted
+
+
+def test_a_compressed_body_is_refused(interface):
+    answer, _ = interface.ask(
+        b"POST /it HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    )
+    status, headers, _ = read(answer)
+    assert (status, headers["accept-encoding"]) == (415, "identity")
 
 
 def test_a_body_of_unknown_length_is_refused(interface):
@@ -200,6 +254,8 @@ def test_a_header_without_end_is_not_kept(interface):
 def test_what_is_no_request_is_never_answered_as_one(interface, data):
     answer, _ = interface.ask(data)
     assert not answer.startswith(b"HTTP/1.1 200")
+    if answer:
+        assert read(answer)[2]["error"]["status"] == 400
 
 
 # -- times
@@ -228,7 +284,7 @@ def test_the_next_request_has_as_much_time_again(interface):
 def test_an_idle_connection_is_closed(interface):
     channel = interface.connect()
     channel.dataReceived(GET)
-    interface.clock.advance(http.IDLE_TIMEOUT - 0.01)
+    interface.clock.advance(factory.IDLE_TIMEOUT - 0.01)
     assert not channel.transport.aborted
     interface.clock.advance(0.01)
     assert channel.transport.aborted
@@ -247,7 +303,7 @@ def test_a_lost_connection_leaves_no_timer(interface):
         channel = interface.connect()
         channel.dataReceived(data)
         lose(channel)
-    interface.factory.stopFactory()
+    interface.factory.close()
     assert interface.clock.getDelayedCalls() == []
     assert interface.factory.connections == set()
 
@@ -255,59 +311,176 @@ def test_a_lost_connection_leaves_no_timer(interface):
 # -- floods
 
 
+def slow(interface, seconds):
+    """Let every request take so long, by the watch that measures them."""
+
+    def action(asked):
+        interface.now += seconds
+        return told(200, len(asked.body))
+
+    interface.factory.endpoints = [Endpoint(("it",), {"GET": action})]
+
+
+def answers(channel):
+    return channel.transport.value().count(b"HTTP/1.1 200 OK")
+
+
+def test_requests_get_a_share_of_a_turn_and_the_others_the_next_ones(interface):
+    slow(interface, 0.001)
+    channel = interface.connect()
+    channel.dataReceived(GET * 5)
+    assert answers(channel) == 2
+    interface.turn()
+    assert answers(channel) == 4
+    interface.turn()
+    assert answers(channel) == 5
+    assert not channel.transport.disconnecting
+
+
+def test_one_that_takes_longer_than_a_share_is_done_all_the_same(interface):
+    slow(interface, 1.0)
+    channel = interface.connect()
+    channel.dataReceived(GET * 3)
+    for number in (1, 2, 3):
+        assert answers(channel) == number
+        interface.turn()
+
+
+def test_connections_take_turns(interface):
+    slow(interface, 0.002)
+    first, second = interface.connect(), interface.connect()
+    first.dataReceived(GET * 3)
+    second.dataReceived(GET * 3)
+    for expected in ((1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (3, 3)):
+        assert (answers(first), answers(second)) == expected
+        interface.turn()
+
+
+def test_who_left_while_waiting_for_a_turn_is_asked_nothing_more(interface):
+    slow(interface, 0.002)
+    first, second = interface.connect(), interface.connect()
+    first.dataReceived(GET)
+    second.dataReceived(GET)
+    lose(second)
+    interface.turn()
+    assert (answers(first), answers(second)) == (1, 0)
+
+
 def test_there_are_so_many_connections_and_no_more(interface):
-    channels = [interface.connect() for _ in range(http.MAX_CONNECTIONS)]
+    channels = [interface.connect() for _ in range(LIMITS.connections)]
+    assert interface.factory.room() == 0
     assert interface.connect() is None
     lose(channels.pop())
+    assert interface.factory.room() == 1
     assert interface.connect() is not None
 
 
-def test_more_new_connections_in_a_second_wait_in_the_kernel(interface):
-    for _ in range(http.PER_SECOND - 1):
-        lose(interface.connect())
-    assert interface.pauses == []
-    lose(interface.connect())
-    assert interface.pauses == [True]
-    # One that was accepted in the same turn is still served.
-    lose(interface.connect())
-    interface.clock.advance(0.99)
-    assert interface.pauses == [True]
+def test_few_are_accepted_in_one_turn(interface):
+    assert interface.factory.room() == factory.AT_ONCE
+
+
+def test_a_connection_that_says_nothing_gives_way_the_longest_silent_first(interface):
+    channels = [interface.connect() for _ in range(LIMITS.connections)]
+    interface.clock.advance(factory.PATIENCE - 0.01)
+    assert interface.connect() is None
+    channels[0].dataReceived(GET)
     interface.clock.advance(0.01)
-    assert interface.pauses == [True, False]
-    interface.clock.advance(10.0)
-    assert interface.pauses == [True, False]
+    assert interface.factory.room() == factory.AT_ONCE
+    assert interface.connect() is not None
+    assert [channel.transport.aborted for channel in channels[:3]] == [False, True, False]
+    assert len(interface.factory.connections) == LIMITS.connections
 
 
-def test_more_requests_in_a_second_end_their_connection(interface):
-    channel = interface.connect()
-    channel.dataReceived(GET * (http.PER_SECOND - 1))
+def test_a_connection_that_waits_for_its_answer_does_not_give_way():
+    interface = Interface(action=lambda asked: Deferred())
+    for _ in range(LIMITS.connections):
+        interface.connect().dataReceived(GET)
+    interface.clock.advance(factory.PATIENCE)
+    assert interface.factory.room() == 0
+    assert interface.connect() is None
+
+
+# -- answers that come later
+
+
+def test_an_answer_may_come_later_and_the_next_request_waits_for_it():
+    promised = []
+
+    def action(asked):
+        promised.append(Deferred())
+        return promised[-1]
+
+    channel = Interface(action=action).connect()
+    channel.dataReceived(GET * 2)
+    assert (len(promised), channel.transport.value()) == (1, b"")
+    promised[0].callback(told(200, "first"))
+    assert b'"first"' in channel.transport.value()
+    promised[1].callback(told(200, "second"))
+    assert b'"second"' in channel.transport.value()
     assert not channel.transport.disconnecting
-    channel.dataReceived(GET * 10)
-    assert channel.transport.disconnecting
-    answer = channel.transport.value()
-    assert answer.count(b"HTTP/1.1 200 OK") == http.PER_SECOND
-    assert answer.count(b"Connection: close") == 1
 
 
-def test_the_next_second_is_a_new_one(interface):
+def test_an_action_may_be_a_coroutine():
+    async def action(asked):
+        return told(200, "later")
+
+    assert read(Interface(action=action).ask(GET)[0])[2] == "later"
+
+
+def test_an_answer_that_does_not_come_in_time_is_504():
+    cancelled = []
+    interface = Interface(action=lambda asked: Deferred(cancelled.append))
     channel = interface.connect()
-    for _ in range(3):
-        channel.dataReceived(GET * (http.PER_SECOND - 1))
-        interface.clock.advance(1.0)
+    channel.dataReceived(GET)
+    interface.clock.advance(http.ANSWER_TIMEOUT - 0.01)
+    assert channel.transport.value() == b""
+    interface.clock.advance(0.01)
+    status, _, body = read(channel.transport.value())
+    assert (status, body["error"]["status"], len(cancelled)) == (504, 504, 1)
     assert not channel.transport.disconnecting
+
+
+def test_who_left_before_the_answer_disturbs_nobody():
+    promised = Deferred()
+    interface = Interface(action=lambda asked: promised)
+    channel = interface.connect()
+    channel.dataReceived(GET)
+    lose(channel)
+    promised.callback(told(200, 1))
+    assert channel.transport.value() == b""
+    interface.clock.advance(0)
+    assert interface.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_an_action_may_refuse(later):
+    def action(asked):
+        if later:
+            return fail(Refusal(409, "not now"))
+        raise Refusal(409, "not now")
+
+    answer, closed = Interface(action=action).ask(GET)
+    assert read(answer)[2] == {"error": {"status": 409, "reason": "not now"}}
+    assert not closed
 
 
 # -- faults
 
 
-def test_an_error_of_ours_is_500_and_one_line_without_the_clients_text():
-    def broken(asked):
-        raise ValueError("ours")
+def broken_now(asked):
+    raise ValueError("ours")
 
+
+def broken_later(asked):
+    return fail(ValueError("ours"))
+
+
+@pytest.mark.parametrize("action", [broken_now, broken_later])
+def test_an_error_of_ours_is_500_and_one_line_without_the_clients_text(action):
     seen = []
     globalLogPublisher.addObserver(seen.append)
     try:
-        answer, _ = Interface(action=broken).ask(GET.replace(b"/it", b"/it?secret=1"))
+        answer, _ = Interface(action=action).ask(GET.replace(b"/it", b"/it?secret=1"))
     finally:
         globalLogPublisher.removeObserver(seen.append)
     assert read(answer)[2] == {"error": {"status": 500, "reason": "internal error"}}

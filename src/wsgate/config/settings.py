@@ -9,8 +9,9 @@ from typing import Literal
 
 from wsgate.config import checks
 from wsgate.config.about import about
-from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Text, Texts, Time, Workers
+from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Size, Text, Texts, Time, Workers
 from wsgate.config.limits import Limits
+from wsgate.config.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class Gateway:
         default=None,
         metadata=about(
             Text(checks.control),
-            "where the HTTP interface for health and metrics listens: a Twisted server endpoint",
+            "where the HTTP interface for push, health and metrics listens: a server endpoint",
             limit="clients of `port` never reach it",
             why="nobody is told anything who was not meant to be",
         ),
@@ -143,6 +144,34 @@ class Gateway:
             "file with the token that `control` asks for; needed unless it is a UNIX socket",
             limit="another token, or none: 401",
             why="there is no sensible guess",
+        ),
+    )
+    control_max_body: int = field(
+        default=MIB,
+        metadata=about(
+            Size(1, 64 * MIB),
+            "longest body of a request to `control`, so longest message that is pushed",
+            limit="longer: 413",
+            why="it is in memory once, and goes to every receiver; like max_message_size",
+        ),
+    )
+    control_max_connections: int = field(
+        default=256,
+        metadata=about(
+            Count(1, 10**4),
+            "connections to `control` at a time",
+            limit="more wait; those that say nothing for a second give way, the longest first",
+            why="PHP pushes from every worker; each needs a file descriptor",
+        ),
+    )
+    control_time_per_turn: float = field(
+        default=0.002,
+        metadata=about(
+            Time(0.0001, 1),
+            "processor time for requests to `control` before clients are looked at again",
+            limit="more requests wait for the next turn",
+            why="a flood of them makes a client's message some ms late; some 2,000 a second and "
+            "more go through",
         ),
     )
     demo: bool = field(

@@ -1,20 +1,32 @@
-"""Requests and answers as plain values, and which function answers which path. Pure."""
+"""Requests and answers as plain values, and which action answers which path. Pure.
+
+One table of `Endpoint`s routes requests and is what the description in OpenAPI is made from.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from wsgate.control.urls import Malformed, read_query, read_segments
 
 
 class Asked(NamedTuple):
-    """One request. `parts` are those of its path that stand where a template has None."""
+    """One request.
+
+    `path` and `query` are as sent; `parts` are those of the path that stand where a template has a
+    `Part` or None, decoded; `values` are the query's, by the names of the operation's parameters.
+    """
 
     method: str
     path: str
     accept: str = ""
     body: bytes = b""
     parts: tuple[str, ...] = ()
+    query: str = ""
+    content_type: str = ""
+    values: Mapping[str, Any] = {}
 
 
 class Answer(NamedTuple):
@@ -26,14 +38,78 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Action = Callable[[Asked], Answer]
+Action = Callable[[Asked], Answer | Awaitable[Answer]]
+"""What makes an answer, or promises one. It may raise `Refusal`, at once or later."""
+
+
+class Refusal(Exception):
+    """A request that is answered with an error: `str()` is its reason, for who asked."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+    @property
+    def answer(self) -> Answer:
+        """What to send."""
+        return refused(self.status, str(self))
+
+
+class Part(NamedTuple):
+    """A segment of a path that names something.
+
+    `read` gives what the action gets, or raises ValueError with what would be right; then the
+    answer has `status`. `schema` is the same rule in JSON Schema.
+    """
+
+    name: str
+    what: str
+    schema: Mapping[str, object]
+    read: Callable[[str], str]
+    status: int = 400
+
+
+class Parameter(NamedTuple):
+    """A parameter of a query, never needed. `read` is as that of `Part`."""
+
+    name: str
+    what: str
+    schema: Mapping[str, object]
+    read: Callable[[str], object]
+    default: object = None
+
+
+class Said(NamedTuple):
+    """An answer as OpenAPI describes it: when it comes, and the JSON Schema of its body."""
+
+    what: str
+    schema: Mapping[str, object]
+    content_type: str = "application/json"
+
+
+class Operation(NamedTuple):
+    """What one method of a path does, and all that is told about it.
+
+    `name` is short and unique, `says` holds the answers of its own by status. With `takes_message`
+    the body is a message for clients.
+    """
+
+    action: Action
+    name: str
+    what: str
+    says: Mapping[int, Said]
+    parameters: tuple[Parameter, ...] = ()
+    takes_message: bool = False
 
 
 class Endpoint(NamedTuple):
-    """One path: its segments, None for any one, and what each method does."""
+    """One path: its segments, None for any one, and what each method does.
 
-    path: tuple[str | None, ...]
-    methods: Mapping[str, Action]
+    A bare `Action` is told nothing about, and reads the query itself.
+    """
+
+    path: tuple[str | Part | None, ...]
+    methods: Mapping[str, Operation | Action]
 
 
 def told(status: int, value: object) -> Answer:
@@ -47,33 +123,73 @@ def refused(status: int, reason: str, *headers: tuple[str, str]) -> Answer:
     return told(status, error)._replace(headers=headers)
 
 
-def answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer:
+def answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[Answer]:
     """The answer of the endpoint with this path; 404 without one, 405 for another method.
 
-    HEAD is answered like GET; who sends it leaves the body out.
+    HEAD is answered like GET; who sends it leaves the body out. What the path or the query does not
+    say rightly is 400.
     """
-    segments = tuple(asked.path.removeprefix("/").split("/"))
+    try:
+        return _answer(endpoints, asked)
+    except Malformed as error:
+        return refused(400, str(error))
+    except Refusal as refusal:
+        return refusal.answer
+
+
+def _answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[Answer]:
+    segments = read_segments(asked.path)
     for endpoint in endpoints:
-        parts = _match(endpoint.path, segments)
-        if parts is None:
+        if not _matches(endpoint.path, segments):
             continue
         method = "GET" if asked.method == "HEAD" else asked.method
-        action = endpoint.methods.get(method)
-        if action is None:
-            return refused(405, "method not allowed", ("Allow", _allowed(endpoint)))
-        return action(asked._replace(parts=parts))
+        does = endpoint.methods.get(method)
+        if does is None:
+            return refused(405, "method not allowed", ("Allow", allowed(endpoint)))
+        return _perform(does, asked._replace(parts=_parts(endpoint.path, segments)))
     return refused(404, "there is nothing at this path")
 
 
-def _match(template: tuple[str | None, ...], segments: tuple[str, ...]) -> tuple[str, ...] | None:
-    if len(template) != len(segments):
-        return None
-    pairs = list(zip(template, segments, strict=True))
-    if any(wanted not in (None, given) for wanted, given in pairs):
-        return None
-    return tuple(given for wanted, given in pairs if wanted is None)
+def _perform(does: Operation | Action, asked: Asked) -> Answer | Awaitable[Answer]:
+    if isinstance(does, Operation):
+        return does.action(asked._replace(values=_values(does.parameters, asked.query)))
+    return does(asked)
 
 
-def _allowed(endpoint: Endpoint) -> str:
+def _matches(template: Sequence[str | Part | None], segments: Sequence[str]) -> bool:
+    return len(template) == len(segments) and all(
+        wanted == given or not isinstance(wanted, str)
+        for wanted, given in zip(template, segments, strict=True)
+    )
+
+
+def _parts(template: Sequence[str | Part | None], segments: Sequence[str]) -> tuple[str, ...]:
+    pairs = zip(template, segments, strict=True)
+    return tuple(_part(wanted, given) for wanted, given in pairs if not isinstance(wanted, str))
+
+
+def _part(wanted: Part | None, given: str) -> str:
+    if wanted is None:
+        return given
+    try:
+        return wanted.read(given)
+    except ValueError as error:
+        raise Refusal(wanted.status, str(error)) from None
+
+
+def _values(parameters: Sequence[Parameter], query: str) -> Mapping[str, Any]:
+    given = read_query(query, frozenset(parameter.name for parameter in parameters))
+    return {p.name: _value(p, given[p.name]) if p.name in given else p.default for p in parameters}
+
+
+def _value(parameter: Parameter, given: str) -> object:
+    try:
+        return parameter.read(given)
+    except ValueError as error:
+        raise Refusal(400, f"parameter {parameter.name}: {error}") from None
+
+
+def allowed(endpoint: Endpoint) -> str:
+    """Its methods, as the Allow field has them (RFC 9110 §10.2.1)."""
     methods = set(endpoint.methods) | ({"HEAD"} if "GET" in endpoint.methods else set())
     return ", ".join(sorted(methods))

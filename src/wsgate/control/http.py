@@ -1,35 +1,35 @@
 """The control interface over HTTP/1.1: twisted.web's parser, our limits.
 
-A flood here must not disturb the clients' messages. So connections, new ones per second, requests
-per second, and the size and time of each request have an end; what is over it waits in the kernel
-or is closed.
+A flood here must not disturb the clients' messages. So requests get a share of the reactor's time,
+and connections, and the size and time of each request, have an end.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, HTTPFactory, Request
+from twisted.web.http import HTTPChannel, Request
 
-from wsgate.control.answers import Answer, Asked, Endpoint, answer, refused
-from wsgate.control.token import is_allowed
+from wsgate.control.answers import Answer, Asked, Refusal, answer, refused
 from wsgate.floods import CalmLogger
+from wsgate.http1 import response
 
-MAX_CONNECTIONS = 64
-PER_SECOND = 100
-"""New connections, and requests on kept ones."""
-MAX_BODY = 64 * 1024
+if TYPE_CHECKING:
+    from wsgate.control.factory import ControlFactory
+
 MAX_HEADER = 8 * 1024
-IDLE_TIMEOUT = 60.0
-"""Seconds between two requests: longer than most scrape intervals."""
 REQUEST_TIMEOUT = 10.0
 """Seconds from the first byte of a request to its last, and for the answer to be taken."""
+ANSWER_TIMEOUT = 5.0
+"""Seconds for an answer that others have to be asked for."""
+MAX_DISCARDED = 8 * 1024 * 1024
+"""Bytes of a refused body that are read and forgotten, so that its sender sees the answer."""
 
 _log = CalmLogger(namespace="wsgate")
 
@@ -47,24 +47,60 @@ class ControlRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Twisted: the request is complete. Nothing of it is parsed that nobody needs."""
         self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.partition(b"?")[0]
+        self.path, _, self._query = path.partition(b"?")
+        self.channel.request_complete()
+        self.channel.factory.turns.do(self._answer)
+
+    def _answer(self) -> None:
+        # It has waited for its turn, and perhaps its sender has not.
+        if self._disconnected:
+            return
         try:
             given = self.refusal or answer(self.channel.factory.endpoints, self._asked())
         except Exception:
-            _log.failure("control interface: {path}", path=self.channel.path_for_log(self.path))
-            given = refused(500, "internal error")
-        self._send(given)
+            given = self._broken(Failure())
+        if isinstance(given, Answer):
+            self._send(given)
+        else:
+            self._wait_for(given)
+
+    def _wait_for(self, promised: Awaitable[Answer]) -> None:
+        later = promised if isinstance(promised, Deferred) else _started(promised)
+        if not later.called:
+            later.addTimeout(ANSWER_TIMEOUT, self.channel.factory.reactor)
+        later.addErrback(self._failed)
+        later.addCallback(self._send)
+        later.addErrback(lambda failure: self._broken(failure) and None)
+
+    def _failed(self, failure: Failure) -> Answer:
+        if isinstance(failure.value, Refusal):
+            return failure.value.answer
+        if isinstance(failure.value, TimeoutError):
+            return refused(504, "those who were asked did not answer in time")
+        return self._broken(failure)
+
+    def _broken(self, failure: Failure) -> Answer:
+        path = "(gone)" if self._disconnected else self.channel.factory.path_for_log(self.path)
+        _log.failure("control interface: {path}", failure, path=path)
+        return refused(500, "internal error")
 
     def _asked(self) -> Asked:
-        accept = self.requestHeaders.getRawHeaders(b"Accept") or []
         return Asked(
             self.method.decode("latin-1"),
             self.path.decode("latin-1"),
-            b",".join(accept).decode("latin-1"),
+            self._header("Accept"),
             self._body.getvalue(),
+            query=self._query.decode("latin-1"),
+            content_type=self._header("Content-Type"),
         )
 
+    def _header(self, name: str) -> str:
+        """A field's values, as one (RFC 9110 §5.3)."""
+        return ", ".join(self.requestHeaders.getRawHeaders(name) or ())
+
     def _send(self, given: Answer) -> None:
+        if self._disconnected:
+            return
         self.channel.factory.statuses[given.status] += 1
         self.setResponseCode(given.status)
         for name, value in (
@@ -76,11 +112,18 @@ class ControlRequest(Request):
             *given.headers,
         ):
             self.setHeader(name, value)
-        if not self.channel.may_go_on():
+        if not self.channel.persistent:
             self.setHeader("Connection", "close")
         # Of an answer to HEAD, Twisted writes the header alone.
         self.write(given.body)
         self.finish()
+
+
+def _started(promised: Awaitable[Answer]) -> Deferred[Answer]:
+    async def wait() -> Answer:
+        return await promised
+
+    return ensureDeferred(wait())
 
 
 class ControlChannel(HTTPChannel):
@@ -92,6 +135,8 @@ class ControlChannel(HTTPChannel):
     totalHeadersSize = MAX_HEADER
     maxHeaders = 64
     _deadline: IDelayedCall | None = None
+    _is_refused = False
+    _discarded = 0
 
     def connectionMade(self) -> None:
         """Twisted: somebody connected."""
@@ -110,24 +155,45 @@ class ControlChannel(HTTPChannel):
         request.refusal = self.factory.refusal(request, self.length)
         if request.refusal is not None:
             request.requestHeaders.removeHeader(b"Expect")
+            self._is_refused = self.length != 0
             self.length = 0
         super().allHeadersReceived()
         if request.refusal is not None:
             self.persistent = False
 
-    def may_go_on(self) -> bool:
-        """Whether another request may follow on this connection."""
-        if not self.factory.has_budget():
-            self.persistent = False
-        return bool(self.persistent)
+    def request_complete(self) -> None:
+        """A request has come in whole; nothing is asked of its sender until it is answered."""
+        self._stop_deadline()
+        self.factory.is_busy(self)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Twisted: a piece of a body, or what comes before the answer to what came is sent."""
+        if not self._is_refused:
+            super().rawDataReceived(data)
+            return
+        self._discarded += len(data)
+        if self._discarded > MAX_DISCARDED:
+            self.transport.abortConnection()
 
     def requestDone(self, request: ControlRequest) -> None:
         """Twisted: the answer is written."""
         self._stop_deadline()
+        self.factory.is_idle(self)
         if not self.persistent:
             # It may still not be read.
             self._set_deadline()
         super().requestDone(request)
+
+    def loseConnection(self) -> None:
+        """Twisted: the answer was the last one.
+
+        Closed with bytes unread, the kernel would take back what is on its way (RFC 9112 §9.6).
+        """
+        half_close = getattr(self.transport, "loseWriteConnection", None)
+        if self._is_refused and half_close is not None:
+            half_close()
+        else:
+            super().loseConnection()
 
     def timeoutConnection(self) -> None:
         """Twisted: no request came for a while, or its answer is not taken."""
@@ -136,13 +202,15 @@ class ControlChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the connection is gone."""
         self._stop_deadline()
-        self.factory.connections.discard(self)
+        self.factory.is_gone(self)
         super().connectionLost(reason)
 
-    def path_for_log(self, path: bytes) -> str:
-        """The path, if it is one of ours: nothing of a stranger's goes to the log."""
-        known = [b"/" + "/".join(filter(None, e.path)).encode() for e in self.factory.endpoints]
-        return path.decode() if path in known else "(another path)"
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Twisted: this is no HTTP. Its own answer would be the only one without a body."""
+        self.factory.statuses[400] += 1
+        given = refused(400, "this is no request of HTTP/1.1, or its header is too long")
+        self.transport.write(response(400, [("Content-Type", given.content_type)], given.body))
+        self.loseConnection()
 
     def _set_deadline(self) -> None:
         self._stop_deadline()
@@ -156,92 +224,3 @@ class ControlChannel(HTTPChannel):
     def _too_slow(self) -> None:
         self._deadline = None
         self.transport.abortConnection()
-
-
-class ControlFactory(HTTPFactory):
-    """All connections of the control interface.
-
-    `token` is what every request must prove; None: whoever reaches the socket may ask. `pause` is
-    called with True when no connections should be accepted for a moment, and with False after it.
-    """
-
-    # Twisted's own tells HTTP/1.1 from HTTP/2 first.
-    protocol: Any = ControlChannel
-    noisy = False
-
-    def __init__(
-        self,
-        reactor: Any,
-        endpoints: Sequence[Endpoint],
-        token: bytes | None,
-        pause: Callable[[bool], object] = lambda paused: None,
-    ) -> None:
-        super().__init__(timeout=IDLE_TIMEOUT, reactor=reactor)
-        self.endpoints = endpoints
-        self.connections: set[ControlChannel] = set()
-        self.statuses: Counter[int] = Counter()
-        self._token = token
-        self._pause = pause
-        self._second: IDelayedCall | None = None
-        self._arrived = 0
-        self._asked = 0
-        self._paused = False
-
-    def startFactory(self) -> None:
-        """Twisted: it is listened. There is no access log, so no clock for its lines either."""
-
-    def stopFactory(self) -> None:
-        """Twisted: no more."""
-        if self._second is not None:
-            self._second.cancel()
-            self._second = None
-
-    def log(self, request: Request) -> None:
-        """Twisted: a request was answered. Nobody wants a line for every look at the health."""
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A channel; None, so that the connection is closed at once, when there are too many."""
-        self._begin_second()
-        self._arrived += 1
-        if self._arrived >= PER_SECOND and not self._paused:
-            self._paused = True
-            self._pause(True)
-        if len(self.connections) >= MAX_CONNECTIONS:
-            return None
-        channel: Any = super().buildProtocol(addr)
-        self.connections.add(channel)
-        return channel
-
-    def refusal(self, request: Request, length: int | None) -> Answer | None:
-        """Why a request is not even read to its end; None if it is."""
-        given = request.requestHeaders.getRawHeaders(b"Authorization") or []
-        if not is_allowed(self._token, given):
-            challenge = ("WWW-Authenticate", 'Bearer realm="wsgate"')
-            return refused(401, "the token of --control-token-file is needed", challenge)
-        if length is None:
-            return refused(411, "a body needs a Content-Length")
-        if length > MAX_BODY:
-            return refused(413, f"a body may have {MAX_BODY} bytes")
-        return None
-
-    def has_budget(self) -> bool:
-        """Count one request; whether there were few enough in this second."""
-        self._begin_second()
-        self._asked += 1
-        return self._asked < PER_SECOND
-
-    def close(self) -> None:
-        """End all connections."""
-        for connection in tuple(self.connections):
-            connection.transport.abortConnection()
-
-    def _begin_second(self) -> None:
-        if self._second is None:
-            self._second = self.reactor.callLater(1.0, self._second_over)
-
-    def _second_over(self) -> None:
-        self._second = None
-        self._arrived = self._asked = 0
-        if self._paused:
-            self._paused = False
-            self._pause(False)

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
+from wsgate.accepting import accept_while_there_is_room
+from wsgate.control.factory import ControlFactory, ControlLimits
 from wsgate.control.health import health
-from wsgate.control.http import ControlFactory
 from wsgate.control.metrics import metrics
 from wsgate.figures import Samples, merged
 from wsgate.ports import bind
@@ -51,16 +52,18 @@ class ControlledService(Service):
         description: str,
         endpoint: IStreamServerEndpoint,
         token: bytes | None,
+        limits: ControlLimits,
         *,
         late: bool = False,
     ) -> None:
         self.served = served
+        self._reactor = reactor
         self._description = description
         self._endpoint = endpoint
         self._late = late
         self._port: Any = None
         endpoints = [*health(served.not_ready), *metrics(reactor, self.samples)]
-        self.factory = ControlFactory(reactor, endpoints, token, self._pause)
+        self.factory = ControlFactory(reactor, endpoints, token, limits)
 
     def samples(self) -> Samples:
         """The figures of what is served, and of the interface itself."""
@@ -101,11 +104,4 @@ class ControlledService(Service):
 
     def _listen(self) -> None:
         self._port = bind(self._description, self._endpoint, self.factory, option="--control")
-
-    def _pause(self, paused: bool) -> None:
-        if self._port is None or not self._port.connected:
-            return
-        if paused:
-            self._port.stopReading()
-        else:
-            self._port.startReading()
+        accept_while_there_is_room(self._port, self._reactor, self.factory.room)
