@@ -45,6 +45,13 @@ class FakePeer:
     def send_message(self, payload, is_binary):
         self.did.append((payload, is_binary))
 
+    def push(self, message):
+        self.did.append(("push", message.payload, message.is_binary))
+        return True
+
+    def info(self):
+        return {"connected_at": 1.0, "remote_addr": "192.0.2.7"}
+
     def close(self, code, reason):
         self.did.append(("close", code, reason))
 
@@ -56,6 +63,28 @@ class FakePeer:
 
     def conversation_idle(self):
         self.did.append("idle")
+
+
+class FakeMember:
+    """An open connection that takes what it is given while `takes` says so."""
+
+    def __init__(self, connection_id, takes=True):
+        self.connection_id = connection_id
+        self.user = None
+        self.channels = frozenset()
+        self.takes = takes
+        self.got = []
+
+    def push(self, message):
+        if self.takes:
+            self.got.append(message.payload)
+        return self.takes
+
+    def close(self, code, reason):
+        self.got.append((code, reason))
+
+    def info(self):
+        return {"id": self.connection_id}
 
 
 class Transport(StringTransport):

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsgate import cgi, demo, php, tls
 from wsgate import config as settings
+from wsgate.channels import ChannelLimits
 from wsgate.fastcgi import ConnectionPool
 from wsgate.gateway import QueueLimits, Route
 from wsgate.ports import CannotStart
@@ -56,6 +57,12 @@ def make_options(limits: settings.Limits) -> WebSocketOptions:
         close_timeout=limits.close_timeout,
         send_high_water=limits.send_high_water,
         send_timeout=limits.send_timeout,
+        push_buffer=limits.push_buffer,
+        channels=ChannelLimits(
+            channels_per_connection=limits.channels_per_connection,
+            max_channels=limits.max_channels,
+            publish_backlog=limits.publish_backlog,
+        ),
         idle_timeout=limits.idle_timeout,
         max_connection_age=limits.max_connection_age,
         compression=limits.compression,

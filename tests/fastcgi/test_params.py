@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.fastcgi import encode_pair, encode_pairs_record, encode_params
+from wsgate.fastcgi import decode_params, encode_pair, encode_pairs_record, encode_params
 from wsgate.fastcgi.records import MAX_CONTENT, RecordDecoder, RecordType
 
 NAMES = st.binary(min_size=1, max_size=200)
@@ -79,3 +79,11 @@ def test_every_record_holds_whole_pairs_and_all_come_back_in_order(pairs):
     assert all(r.type == RecordType.PARAMS and r.request_id == 1 for r in records)
     assert all(0 < len(r.content) <= MAX_CONTENT for r in records)
     assert [pair for r in records for pair in decode(r.content)] == pairs
+
+
+@given(st.dictionaries(st.binary(min_size=1, max_size=200), st.binary(max_size=70), max_size=20))
+def test_what_was_encoded_can_be_read(pairs):
+    long = {b"LONG": b"x" * 65000, b"OTHER": b"y" * 300}
+    records = encode_params(pairs.items()) + encode_params(long.items())
+    assert decode_params(records) == pairs | long
+    assert decode_params(b"") == {}

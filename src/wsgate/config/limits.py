@@ -205,6 +205,42 @@ class Limits:
             why="half of nginx's send_timeout; mobile networks stall for seconds",
         ),
     )
+    push_buffer: int = field(
+        default=MIB,
+        metadata=about(
+            Size(KIB, GIB),
+            "pushed messages that wait for one client",
+            limit="more: close 1013, too slow",
+            why="nobody waits for a slow client; a single message may exceed it",
+        ),
+    )
+    channels_per_connection: int = field(
+        default=32,
+        metadata=about(
+            Count(1, 10**4),
+            "channels that one client is subscribed to",
+            limit="more: the subscription is not made, and the log says so",
+            why="a chat needs a few; each takes some 200 bytes",
+        ),
+    )
+    max_channels: int = field(
+        default=100_000,
+        metadata=about(
+            Count(1, 10**7),
+            "channels there are at a time",
+            limit="more: the subscription is not made, and the log says so",
+            why="names may come from clients by way of PHP; each takes about a KiB",
+        ),
+    )
+    publish_backlog: int = field(
+        default=64 * MIB,
+        metadata=about(
+            Size(KIB, GIB),
+            "published messages that have not been given to all their receivers",
+            limit="more: the publish fails, and the log says so",
+            why="a loop that publishes faster than receivers can be served ends, not the memory",
+        ),
+    )
     idle_timeout: float = field(
         default=0.0,
         metadata=about(

@@ -29,7 +29,12 @@ from wsgate.fastcgi.errors import (
     ResponseTimeout,
     ResponseTooLarge,
 )
-from wsgate.fastcgi.params import encode_pair, encode_pairs_record, encode_params
+from wsgate.fastcgi.params import (
+    decode_params,
+    encode_pair,
+    encode_pairs_record,
+    encode_params,
+)
 from wsgate.fastcgi.pool import ConnectionPool
 from wsgate.fastcgi.secure import SecureEndpoint
 from wsgate.fastcgi.unix import UNIXEndpoint
@@ -61,6 +66,7 @@ __all__ = [
     "Turn",
     "UNIXEndpoint",
     "Unsent",
+    "decode_params",
     "encode_pair",
     "encode_pairs_record",
     "encode_params",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from struct import Struct
 
-from wsgate.fastcgi.records import MAX_CONTENT, RecordType, encode_record
+from wsgate.fastcgi.records import HEADER_SIZE, MAX_CONTENT, RecordType, encode_record
 
 _pack_long_length = Struct("!I").pack
 _SHORT = [bytes((length,)) for length in range(128)]
@@ -51,6 +51,34 @@ def encode_pair(name: bytes, value: bytes) -> bytes:
             f"the param {name[:64]!r} takes {len(pair)} bytes; a PARAMS record holds {MAX_CONTENT}"
         )
     return pair
+
+
+def decode_params(records: bytes) -> dict[bytes, bytes]:
+    """The pairs of complete PARAMS records that `encode_params` made; of a name the last.
+
+    For what is seldom asked: it looks at every byte of them.
+    """
+    pairs: dict[bytes, bytes] = {}
+    start = 0
+    while start < len(records):
+        size = int.from_bytes(records[start + 4 : start + 6], "big")
+        content = records[start + HEADER_SIZE : start + HEADER_SIZE + size]
+        start += HEADER_SIZE + size + records[start + 6]
+        place = 0
+        while place < len(content):
+            name_size, place = _decode_length(content, place)
+            value_size, place = _decode_length(content, place)
+            value = place + name_size
+            pairs[content[place:value]] = content[value : value + value_size]
+            place = value + value_size
+    return pairs
+
+
+def _decode_length(content: bytes, place: int) -> tuple[int, int]:
+    """A length and where it ends."""
+    if content[place] < 128:
+        return content[place], place + 1
+    return int.from_bytes(content[place : place + 4], "big") & ~_LONG_LENGTH, place + 4
 
 
 def _encode_length(length: int) -> bytes:

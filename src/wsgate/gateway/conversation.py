@@ -10,7 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi import ConnectionPool, Request, Response, ResponseTimeout, Unsent
+from wsgate.channels import ChannelSet, Message
+from wsgate.fastcgi import (
+    ConnectionPool,
+    Request,
+    Response,
+    ResponseTimeout,
+    Unsent,
+    decode_params,
+)
 from wsgate.floods import CalmLogger
 from wsgate.gateway.answer import (
     KNOWN_HEADS,
@@ -20,6 +28,7 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
+from wsgate.gateway.kept import NOTHING_KEPT
 from wsgate.gateway.params import request_params
 from wsgate.oneline import one_line
 
@@ -37,8 +46,14 @@ class Peer(Protocol):
     def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
         """Send one whole message."""
 
+    def push(self, message: Message) -> bool:
+        """Send one whole message that nobody asked for; False if it is not taken."""
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake."""
+
+    def info(self) -> dict[str, object]:
+        """Where the client is and since when, as JSON can hold it."""
 
     def pause_reading(self) -> None:
         """Deliver no further message until `resume_reading`."""
@@ -75,6 +90,7 @@ class Conversation:
         "_asking",
         "_closed",
         "_in_flight",
+        "_kept",
         "_limits",
         "_number",
         "_output_paused",
@@ -111,6 +127,7 @@ class Conversation:
         self._output_paused = False
         self._reading_paused = False
         self._closed = False
+        self._kept = NOTHING_KEPT
 
     @property
     def route(self) -> Route:
@@ -142,6 +159,54 @@ class Conversation:
 
     def opened(self) -> None:
         """The 101 was written."""
+
+    # -- a member of channels
+
+    @property
+    def user(self) -> str | None:
+        """The user it is bound to; every request from now on says so."""
+        return self._kept.user
+
+    @user.setter
+    def user(self, user: str | None) -> None:
+        self._kept = kept = self._kept.of_its_own(self._params)
+        kept.user = user
+        self._params = kept.params()
+
+    @property
+    def channels(self) -> ChannelSet:
+        """What it is subscribed to."""
+        return self._kept.channels
+
+    @channels.setter
+    def channels(self, channels: ChannelSet) -> None:
+        self._kept = kept = self._kept.of_its_own(self._params)
+        kept.channels = channels
+
+    def push(self, message: Message) -> bool:
+        """Send a message that no request asked for; False if it is not taken."""
+        return not self._closed and self._peer.push(message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close: what waits in the queue never starts, and the answer in flight is dropped."""
+        if not self._closed:
+            self._stop()
+            self._peer.close(code, reason)
+            self._peer.conversation_idle()
+
+    def info(self) -> dict[str, object]:
+        """What an operator may know: no header, no query string, no variable."""
+        path = decode_params(self._params).get(b"REQUEST_URI", b"").partition(b"?")[0]
+        return {
+            "id": self.connection_id,
+            **self._peer.info(),
+            "path": path.decode("latin-1"),
+            "user": self.user,
+            "channels": sorted(self.channels),
+            "queue": len(self._queue) + self._in_flight,
+        }
+
+    # -- messages
 
     def message_received(self, payload: bytes | bytearray, is_binary: bool) -> None:
         """Take one whole message; it is asked of PHP when its turn comes."""

@@ -23,6 +23,10 @@ LIMITS = (
     "close_timeout",
     "send_high_water",
     "send_timeout",
+    "push_buffer",
+    "channels_per_connection",
+    "max_channels",
+    "publish_backlog",
     "idle_timeout",
     "max_connection_age",
 )

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
 from wsgate.cgi import Pairs
+from wsgate.channels import Channels
 from wsgate.gateway import Route, Tally
 from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
@@ -84,6 +85,8 @@ class GatewayFactory(WebSocketServerFactory):
         self.turning_away = 0
         """Connections without a place that wait to be told so."""
         self.counts = Counts()
+        self.channels = Channels(reactor, options.channels, self.counts.limits)
+        """Every open connection, by what it listens to."""
         self._noted: dict[str, float] = {}
         self.connections: set[GatewayProtocol] = set()
         self.farewell: Farewell | None = None
@@ -166,6 +169,7 @@ class GatewayFactory(WebSocketServerFactory):
         )
         self.message_rate = _rate(options.messages_per_second)
         self.control_rate = _rate(options.control_frames_per_second)
+        self.channels.limits = options.channels
         self.under_way.limit = options.max_handshakes
         self._set_autobahn_options(options)
         self.protocol = open_protocol(type(self).protocol, self)

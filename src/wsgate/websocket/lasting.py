@@ -63,8 +63,10 @@ class LastingProtocol(PingingProtocol):
         conversation = self._conversation
         assert conversation is not None
         before, self._asked_before = self._asked_before, conversation.asked
+        was_pushed, self._was_pushed = self._was_pushed, False
         return (
             before == self._asked_before
+            and not was_pushed
             and conversation.is_idle
             and self._sending is None
             and self._long_message is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wsgate.channels import ChannelLimits
 from wsgate.gateway import QueueLimits
 
 
@@ -30,6 +31,8 @@ class WebSocketOptions:
     close_timeout: float = 5.0
     send_high_water: int = 256 * 1024
     send_timeout: float = 30.0
+    push_buffer: int = 2**20
+    channels: ChannelLimits = field(default_factory=ChannelLimits)
     idle_timeout: float = 0.0
     max_connection_age: float = 0.0
     compression: bool = False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from wsgate.websocket.writing import WritingProtocol
+from wsgate.websocket.pushing import PushingProtocol
 
 _POLICY_VIOLATION = 1008
 _CLOSE, _PONG = 8, 10
 
 
-class PingingProtocol(WritingProtocol):
+class PingingProtocol(PushingProtocol):
     """Meters the client's control frames, but for its close and for pongs that we asked for."""
 
     control_frame_data: list[bytes] | None

@@ -82,7 +82,9 @@ class GatewayProtocol(LastingProtocol):
             if timeout is not None:
                 timeout.cancel()
         self._held = self._sending = None
+        self._waiting = None
         if self._conversation is not None:
+            self.factory.channels.remove(self._conversation)
             self._conversation.connection_lost(*(self._closed_by_client or _NO_CLOSE))
             self._connectionLost(LOST if is_of_tls(reason) else reason)
         if not is_ordinary_end(reason):
@@ -136,6 +138,8 @@ class GatewayProtocol(LastingProtocol):
 
     def _converse(self, conversation: Conversation) -> None:
         factory = self.factory
+        factory.channels.add(conversation)
+        self._opened_at = factory.reactor.seconds()
         if factory.message_rate is None:
             self._conversation = conversation
         else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.python.failure import Failure
 
+from wsgate.channels import Message
 from wsgate.floods import CalmLogger
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
@@ -35,7 +37,11 @@ class WritingProtocol(ReadingProtocol):
     _send_timeout: Timeout | None = None
     _output_paused = False
     _sending: Iterator[bytes] | None = None
-    """What is left of a long message that is going out."""
+    """What is left of a long message that is going out, before what is waiting."""
+    _waiting: deque[tuple[Message, int]] | None = None
+    """Messages behind it, each with what it counts of `limits.push_buffer`."""
+    _waiting_size = 0
+    """What they count together."""
     _close_later: tuple[int, str] | None = None
 
     def close(self, code: int, reason: str) -> None:
@@ -51,37 +57,81 @@ class WritingProtocol(ReadingProtocol):
         if self.state != _OPEN:
             return
         deflate = self._perMessageCompress
-        if deflate is None and len(payload) <= self.one_frame_limit:
+        if deflate is None and len(payload) <= self.one_frame_limit and self._sending is None:
             self.transport.write(encode_frame(_BINARY_FRAME if is_binary else _TEXT_FRAME, payload))
             return
-        fragment_size = self.options.fragment_size
-        opcode = _BINARY if is_binary else _TEXT
+        if self._sending is not None:
+            # Something that was pushed is on its way.
+            self._wait(Message(bytes(payload), is_binary), 0)
+            return
         if deflate is not None:
-            deflate.start_compress_message()
-            payload = deflate.compress_message_data(payload) + deflate.end_compress_message()
+            payload = self._deflated(payload)
+        opcode = _BINARY if is_binary else _TEXT
         rsv1 = deflate is not None
+        fragment_size = self.options.fragment_size
         if len(payload) <= AT_ONCE:
             self.transport.write(encode_message(opcode, payload, fragment_size, rsv1=rsv1))
             return
-        self._sending = encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1)
+        self._begin_sending(encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1))
+
+    def _deflated(self, payload: bytes | memoryview) -> bytes:
+        deflate = self._perMessageCompress
+        deflate.start_compress_message()
+        deflated: bytes = deflate.compress_message_data(payload) + deflate.end_compress_message()
+        return deflated
+
+    def _parts_of(self, message: Message) -> tuple[bytes, ...]:
+        """A message as whole frames, in parts that may go out in a turn each."""
+        if self._perMessageCompress is None:
+            return encoded_once(message, self.options.fragment_size)
+        payload = self._deflated(message.payload)
+        return _encoded(payload, message.is_binary, self.options.fragment_size, rsv1=True)
+
+    def _wait(self, message: Message, size: int) -> None:
+        """Send `message` behind what is going out; it counts `size`."""
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append((message, size))
+        self._waiting_size += size
+
+    def _begin_sending(self, parts: Iterator[bytes]) -> None:
+        self._sending = parts
         self._conversation.output_paused()  # type: ignore[union-attr]  # it is the caller
         self._send_on()
 
     def _send_on(self) -> None:
-        """Send the next part of a long message, then let others have their turn."""
+        """Send the next part of what is going out, then let others have their turn."""
         if self._sending is None or self._output_paused:
             return
-        part = next(self._sending, None)
+        part = next(self._sending, None) or self._next_waiting()
         if part is None:
-            self._sending = None
-            if self._close_later is not None:
-                self.close(*self._close_later)
-            self._conversation.output_resumed()  # type: ignore[union-attr]  # it gave the message
-            self.conversation_idle()
+            self._all_is_sent()
             return
         self.transport.write(part)
         if not self._output_paused:
             self.factory.reactor.callLater(0, self._send_on)
+
+    def _next_waiting(self) -> bytes | None:
+        """The next part of what waits: short messages together, of a long one the beginning."""
+        pieces: list[bytes] = []
+        size = 0
+        while self._waiting and size < AT_ONCE:
+            message, counted = self._waiting.popleft()
+            self._waiting_size -= counted
+            first, *others = self._parts_of(message)
+            pieces.append(first)
+            size += len(first)
+            if others:
+                self._sending = iter(others)
+                break
+        return b"".join(pieces) or None
+
+    def _all_is_sent(self) -> None:
+        self._sending = self._waiting = None
+        if self._close_later is not None:
+            self.close(*self._close_later)
+        self._conversation.output_resumed()  # type: ignore[union-attr]  # it gave the message
+        self.conversation_idle()
 
     # -- the transport's producer
 
@@ -150,6 +200,24 @@ class WritingProtocol(ReadingProtocol):
             host=self._host,
             **values,
         )
+
+
+def encoded_once(message: Message, fragment_size: int) -> tuple[bytes, ...]:
+    """`message` as frames, made for its first receiver and kept for the others."""
+    encoded = message.encoded
+    if encoded is None or encoded[0] != fragment_size:
+        parts = _encoded(message.payload, message.is_binary, fragment_size)
+        message.encoded = encoded = (fragment_size, parts)
+    return encoded[1]
+
+
+def _encoded(
+    payload: bytes, is_binary: bool, fragment_size: int, *, rsv1: bool = False
+) -> tuple[bytes, ...]:
+    opcode = _BINARY if is_binary else _TEXT
+    if len(payload) <= AT_ONCE:
+        return (encode_message(opcode, payload, fragment_size, rsv1=rsv1),)
+    return tuple(encode_fragments(opcode, payload, fragment_size, AT_ONCE, rsv1=rsv1))
 
 
 def socket_of(transport: Any) -> Any:

@@ -1,0 +1,24 @@
+"""Who listens to what: open connections, the channels they are subscribed to, their users.
+
+A connection is a `Member` here. `Channels` has them all, and gives a `Message` to many at once, in
+slices, so that nobody else waits. No transport, no Autobahn, no PHP.
+"""
+
+from wsgate.channels.channels import ChannelLimits, Channels
+from wsgate.channels.errors import ChannelError
+from wsgate.channels.member import NO_CHANNELS, ChannelSet, Member
+from wsgate.channels.message import Message
+from wsgate.channels.names import check_channel, check_user, is_plain_channel
+
+__all__ = [
+    "NO_CHANNELS",
+    "ChannelError",
+    "ChannelLimits",
+    "ChannelSet",
+    "Channels",
+    "Member",
+    "Message",
+    "check_channel",
+    "check_user",
+    "is_plain_channel",
+]
