@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from wsgate.channels import Channels
 from wsgate.fastcgi import Lane, Response
 
 
@@ -41,6 +43,7 @@ class FakePeer:
 
     def __init__(self):
         self.did = []
+        self.channels = Channels(Clock())
 
     def send_message(self, payload, is_binary):
         self.did.append((payload, is_binary))

@@ -107,6 +107,7 @@ SANS_IO = [
     "grip/request.py",
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
+    "gateway/actions.py",
     "channels/names.py",
     "channels/message.py",
     "channels/member.py",

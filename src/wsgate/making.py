@@ -62,6 +62,8 @@ def make_options(limits: settings.Limits) -> WebSocketOptions:
             channels_per_connection=limits.channels_per_connection,
             max_channels=limits.max_channels,
             publish_backlog=limits.publish_backlog,
+            variables_per_connection=limits.variables_per_connection,
+            variable_bytes_per_connection=limits.variable_bytes_per_connection,
         ),
         idle_timeout=limits.idle_timeout,
         max_connection_age=limits.max_connection_age,

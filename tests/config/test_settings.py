@@ -87,6 +87,8 @@ def test_the_defaults_are_these(folder):
             "push_buffer": MIB,
             "channels_per_connection": 32,
             "max_channels": 100_000,
+            "variables_per_connection": 32,
+            "variable_bytes_per_connection": 4 * KIB,
             "publish_backlog": 64 * MIB,
             "idle_timeout": 0.0,
             "max_connection_age": 0.0,

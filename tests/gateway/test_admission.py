@@ -3,8 +3,9 @@
 import pytest
 
 from wsgate import cgi
+from wsgate.gateway.actions import Close
 from wsgate.gateway.admission import Accepted, RefusedByBackend, admission
-from wsgate.gateway.answer import Close, Reply, ScriptFailed, ScriptMissing
+from wsgate.gateway.answer import Reply, ScriptFailed, ScriptMissing
 
 FATAL = b"PHP message: PHP Fatal error:  Uncaught Error"
 

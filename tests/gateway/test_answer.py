@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 
 from wsgate import cgi, fastcgi
+from wsgate.gateway import is_sendable
+from wsgate.gateway.actions import Actions, Close, Publish, Subscribe
 from wsgate.gateway.answer import (
     FAILURES,
     INTERNAL,
-    Close,
+    KNOWN_HEADS,
     NoAnswer,
     NotAnAnswer,
     Reply,
     ScriptFailed,
     ScriptMissing,
     failure_of,
-    is_sendable,
     reply_to_failure,
     reply_to_response,
 )
@@ -132,6 +133,20 @@ def test_wsgate_close_is_followed_where_there_is_no_answer_too(status):
 
 def test_unknown_wsgate_headers_are_warned_about():
     assert reply_to_response(b"Wsgate-Nope: 1\n\n")[1] == ("wsgate-nope: no such header is known",)
+
+
+def test_actions_come_with_an_answer_also_with_none_to_send():
+    actions = Actions(subscribe=(Subscribe("a"),))
+    assert reply(b"Wsgate-Subscribe: a", body=b"hi") == Reply(b"hi", False, None, actions)
+    assert reply(b"Status: 204", b"Wsgate-Subscribe: a") == Reply(None, False, None, actions)
+    assert reply(b"Status: 422", b"Wsgate-Subscribe: a", body=b"no").actions == actions
+    assert reply(b"Wsgate-Publish: a", body=b"hi").actions.publish == (Publish(("a",)),)
+
+
+def test_an_answer_with_actions_is_never_taken_for_a_known_one():
+    before = dict(KNOWN_HEADS)
+    reply(b"Wsgate-Subscribe: a", body=b"hi")
+    assert before == KNOWN_HEADS
 
 
 def test_only_codes_an_endpoint_may_send_are_sendable():

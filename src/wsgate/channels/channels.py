@@ -28,6 +28,9 @@ class ChannelLimits(NamedTuple):
     max_channels: int = 100_000
     publish_backlog: int = 64 * 1024 * 1024
     """Bytes of all messages whose receivers have not all been given them."""
+    variables_per_connection: int = 32
+    variable_bytes_per_connection: int = 4096
+    """Names and values of all variables of one connection."""
 
 
 class Channels:
@@ -73,6 +76,10 @@ class Channels:
     def count(self) -> int:
         """How many channels there are."""
         return len(self._channels)
+
+    def hit(self, limit: str) -> None:
+        """Count that `limit` took effect."""
+        self._hits[limit] += 1
 
     # -- connections
 

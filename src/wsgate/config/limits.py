@@ -232,6 +232,24 @@ class Limits:
             why="names may come from clients by way of PHP; each takes about a KiB",
         ),
     )
+    variables_per_connection: int = field(
+        default=32,
+        metadata=about(
+            Count(1, 1000),
+            "variables kept on one connection (Wsgate-Set)",
+            limit="more: the variable is not kept, and the log says so",
+            why="for a name, a room, a role; what is more belongs into the session",
+        ),
+    )
+    variable_bytes_per_connection: int = field(
+        default=4 * KIB,
+        metadata=about(
+            Size(1, 32 * KIB),
+            "names and values of all variables of one connection",
+            limit="more: the variable is not kept, and the log says so",
+            why="each message carries them to PHP",
+        ),
+    )
     publish_backlog: int = field(
         default=64 * MIB,
         metadata=about(

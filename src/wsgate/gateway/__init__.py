@@ -3,20 +3,22 @@
 No transport and no Autobahn here: a `Conversation` is told of messages and speaks to a `Peer`.
 """
 
+from wsgate.gateway.actions import Actions, is_sendable
 from wsgate.gateway.admission import Accepted, RefusedByBackend
 from wsgate.gateway.answer import (
     Reply,
     failure_of,
-    is_sendable,
     reply_to_failure,
     reply_to_response,
 )
-from wsgate.gateway.conversation import Conversation, Peer, QueueLimits
+from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.eventful import EventfulConversation
+from wsgate.gateway.peer import Peer
 from wsgate.gateway.route import MakeConversation, Route, Tally
 
 __all__ = [
     "Accepted",
+    "Actions",
     "Conversation",
     "EventfulConversation",
     "MakeConversation",

@@ -14,15 +14,9 @@ from twisted.logger import LogLevel
 
 from wsgate import cgi, fastcgi
 from wsgate.compiled import compiled
+from wsgate.gateway.actions import Actions, Close, read_actions
 
 OnError = Literal["reply", "close"]
-
-
-class Close(NamedTuple):
-    """A close code and reason to send, RFC 6455 §5.5.1."""
-
-    code: int
-    reason: str
 
 
 class NoAnswer(Exception):
@@ -59,12 +53,14 @@ class NotAnAnswer(NoAnswer):
 class Reply(NamedTuple):
     """What is sent for one message: at most one message, then perhaps a close.
 
-    `payload` is None where nothing is sent.
+    `payload` is None where nothing is sent; `actions` is None where nothing else is to be done,
+    and with a publish among them the payload is for the channels.
     """
 
     payload: bytes | memoryview | None
     is_binary: bool = False
     close: Close | None = None
+    actions: Actions | None = None
 
 
 class Failure(NamedTuple):
@@ -150,9 +146,9 @@ def reply_to_response(
         cgi.MalformedResponse, ScriptFailed, ScriptMissing, NotAnAnswer: no answer; see `FAILURES`.
     """
     head, body = cgi.parse_response(stdout)
-    close, warnings = actions(head.headers) if head.has_actions else (None, ())
+    close, actions, warnings = read_actions(head.headers) if head.has_actions else (None, None, ())
     if head.status == 204:
-        return Reply(None, close=close), warnings
+        return Reply(None, False, close, actions), warnings
     try:
         if has_died(stderr):
             raise ScriptFailed(max(head.status, 500))
@@ -167,7 +163,7 @@ def reply_to_response(
         raise
     if not head.has_actions and head.status < 300 and head.content_length is None:
         _remember(bytes(stdout[: len(stdout) - len(body)]), head.is_binary)
-    return Reply(body, head.is_binary, close), warnings
+    return Reply(body, head.is_binary, close, actions), warnings
 
 
 KNOWN_HEADS: dict[bytes, bool] = {}
@@ -268,36 +264,3 @@ def _decode(decoder: IncrementalDecoder, piece: bytes, start: int, *, final: boo
             f"the body is text by its Content-Type but not UTF-8 at byte "
             f"{start - kept + error.start}; send Content-Type: application/octet-stream for binary"
         ) from None
-
-
-def actions(headers: tuple[tuple[str, str], ...]) -> tuple[Close | None, tuple[str, ...]]:
-    """The `Wsgate-*` headers of an answer: a close, and warnings about what is not understood."""
-    close: Close | None = None
-    warnings: list[str] = []
-    for name, value in headers:
-        if name == "wsgate-close":
-            close = _close(value)
-            if close is None:
-                close = Close(1000, "")
-                warnings.append(
-                    f"Wsgate-Close: {value[:80]!r} has no valid close code; closed 1000"
-                )
-        elif name.startswith("wsgate-"):
-            warnings.append(f"{name}: no such header is known")
-    return close, tuple(warnings)
-
-
-def _close(value: str) -> Close | None:
-    code, _, reason = value.partition(" ")
-    if not (code.isascii() and code.isdigit() and len(code) == 4 and is_sendable(int(code))):
-        return None
-    # Header values arrive as Latin-1; PHP sends UTF-8.
-    return Close(int(code), reason.strip().encode("latin-1").decode("utf-8", "replace"))
-
-
-def is_sendable(code: int) -> bool:
-    """Whether an endpoint may send this close code: RFC 6455 §7.4 and the IANA registry."""
-    return code in _SENDABLE or 3000 <= code <= 4999
-
-
-_SENDABLE = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})

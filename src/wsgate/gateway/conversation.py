@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.channels import ChannelSet, Message
+from wsgate.channels import Message
 from wsgate.fastcgi import (
     ConnectionPool,
     Request,
@@ -28,8 +28,9 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
-from wsgate.gateway.kept import NOTHING_KEPT
+from wsgate.gateway.membership import Membership
 from wsgate.gateway.params import request_params
+from wsgate.gateway.peer import Peer
 from wsgate.oneline import one_line
 
 if TYPE_CHECKING:
@@ -38,31 +39,6 @@ if TYPE_CHECKING:
 
 # The class itself would build the tuple in Python.
 _new_request = tuple.__new__
-
-
-class Peer(Protocol):
-    """What a conversation asks of its socket."""
-
-    def send_message(self, payload: bytes | memoryview, is_binary: bool) -> None:
-        """Send one whole message."""
-
-    def push(self, message: Message) -> bool:
-        """Send one whole message that nobody asked for; False if it is not taken."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake."""
-
-    def info(self) -> dict[str, object]:
-        """Where the client is and since when, as JSON can hold it."""
-
-    def pause_reading(self) -> None:
-        """Deliver no further message until `resume_reading`."""
-
-    def resume_reading(self) -> None:
-        """Go on after `pause_reading`."""
-
-    def conversation_idle(self) -> None:
-        """Called when the last message that was waiting has got its answer."""
 
 
 class QueueLimits(NamedTuple):
@@ -76,7 +52,7 @@ class QueueLimits(NamedTuple):
 _NO_QUEUE: deque[tuple[bytes | bytearray, bool]] = deque(maxlen=0)
 
 
-class Conversation:
+class Conversation(Membership):
     """The order and the limits of one connection's messages.
 
     At most one request is in flight. Further messages wait in a queue; when it holds
@@ -90,18 +66,14 @@ class Conversation:
         "_asking",
         "_closed",
         "_in_flight",
-        "_kept",
         "_limits",
         "_number",
         "_output_paused",
-        "_params",
-        "_peer",
         "_queue",
         "_queued_size",
         "_reading_paused",
         "_route",
         "_unsent",
-        "connection_id",
     )
 
     log = CalmLogger(namespace="wsgate")
@@ -112,10 +84,8 @@ class Conversation:
     def __init__(
         self, connection_id: str, route: Route, params: bytes, peer: Peer, limits: QueueLimits
     ) -> None:
-        self.connection_id = connection_id
+        super().__init__(connection_id, params, peer)
         self._route = route
-        self._params = params
-        self._peer = peer
         self._limits = limits
         self._queue = _NO_QUEUE
         self._queued_size = 0
@@ -127,7 +97,6 @@ class Conversation:
         self._output_paused = False
         self._reading_paused = False
         self._closed = False
-        self._kept = NOTHING_KEPT
 
     @property
     def route(self) -> Route:
@@ -161,27 +130,6 @@ class Conversation:
         """The 101 was written."""
 
     # -- a member of channels
-
-    @property
-    def user(self) -> str | None:
-        """The user it is bound to; every request from now on says so."""
-        return self._kept.user
-
-    @user.setter
-    def user(self, user: str | None) -> None:
-        self._kept = kept = self._kept.of_its_own(self._params)
-        kept.user = user
-        self._params = kept.params()
-
-    @property
-    def channels(self) -> ChannelSet:
-        """What it is subscribed to."""
-        return self._kept.channels
-
-    @channels.setter
-    def channels(self, channels: ChannelSet) -> None:
-        self._kept = kept = self._kept.of_its_own(self._params)
-        kept.channels = channels
 
     def push(self, message: Message) -> bool:
         """Send a message that no request asked for; False if it is not taken."""
@@ -387,14 +335,23 @@ class Conversation:
 
     def _follow(self, reply: Reply) -> None:
         """Do what an answer says, and take the next message."""
-        if reply.payload is not None:
-            self._peer.send_message(reply.payload, reply.is_binary)
+        payload, is_binary, _, actions = reply
+        if actions is not None:
+            body = Message(bytes(payload), is_binary) if payload is not None else None
+            self._act(actions, body, self._warn)
+            if actions.publish or self._closed:
+                payload = None
+        if payload is not None:
+            self._peer.send_message(payload, is_binary)
         if reply.close is not None:
             self._stop()
             self._peer.close(reply.close.code, reply.close.reason)
             self._peer.conversation_idle()
         else:
             self._next()
+
+    def _warn(self, text: str) -> None:
+        self._log(LogLevel.warn, one_line(text), kind=text)
 
     def _over(self) -> None:
         self._in_flight = False

@@ -9,7 +9,8 @@ from twisted.python.failure import Failure
 from wsgate.fastcgi import ConnectionPool, Lane, Request, Response, Unsent
 from wsgate.gateway.admission import Accepted, Admission, RefusedByBackend, admission
 from wsgate.gateway.answer import failure_of, reply_to_failure
-from wsgate.gateway.conversation import Conversation, Peer, QueueLimits
+from wsgate.gateway.conversation import Conversation, QueueLimits
+from wsgate.gateway.peer import Peer
 from wsgate.gateway.route import Route, subprotocol_params
 from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsgate.channels import NO_CHANNELS, ChannelSet
+from wsgate.channels import NO_CHANNELS, ChannelLimits, ChannelSet
 from wsgate.fastcgi import encode_params
 
 
@@ -25,6 +25,23 @@ class Kept:
     def of_its_own(self, params: bytes) -> Kept:
         """This one, if it is a connection's own; else a new one, for one with these params."""
         return Kept(params) if self is NOTHING_KEPT else self
+
+    def set(self, name: str, value: str, limits: ChannelLimits) -> str:
+        """Keep a variable, or forget it where `value` is empty.
+
+        The result is empty; or the limit that stands against it, and then nothing has changed.
+        """
+        if not value:
+            self.variables.pop(name, None)
+            return ""
+        after = {**self.variables, name: value}
+        if len(after) > limits.variables_per_connection:
+            return "variables_per_connection"
+        size = sum(len(name) + len(value.encode()) for name, value in after.items())
+        if size > limits.variable_bytes_per_connection:
+            return "variable_bytes_per_connection"
+        self.variables = after
+        return ""
 
     def params(self) -> bytes:
         """The connection's params, with its user and its variables behind them."""

@@ -9,7 +9,8 @@ from typing import Literal
 from wsgate import cgi
 from wsgate.fastcgi import ConnectionPool, encode_pair, encode_params
 from wsgate.gateway.answer import OnError
-from wsgate.gateway.conversation import Conversation, Peer, QueueLimits
+from wsgate.gateway.conversation import Conversation, QueueLimits
+from wsgate.gateway.peer import Peer
 from wsgate.http1 import RequestHead
 
 

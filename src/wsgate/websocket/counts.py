@@ -27,6 +27,8 @@ LIMITS = (
     "channels_per_connection",
     "max_channels",
     "publish_backlog",
+    "variables_per_connection",
+    "variable_bytes_per_connection",
     "idle_timeout",
     "max_connection_age",
 )

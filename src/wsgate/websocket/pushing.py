@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from wsgate.channels import Message
+from wsgate.channels import Channels, Message
 from wsgate.floods import CalmLogger
 from wsgate.websocket.reading import _OPEN
 from wsgate.websocket.writing import WritingProtocol
@@ -25,6 +25,11 @@ class PushingProtocol(WritingProtocol):
     """When the conversation began, by the reactor."""
     _was_pushed = False
     """Whether anything was, since `LastingProtocol` looked."""
+
+    @property
+    def channels(self) -> Channels:
+        """All open connections."""
+        return self.factory.channels
 
     def push(self, message: Message) -> bool:
         """Send one whole message; False if it is not taken: closing, an end is held, too slow."""
