@@ -40,7 +40,10 @@ ALLOWED = {
     "tls": {"proxies"},
     "demo": set(),
     "config": set(),
-    "control": {"accepting", "config", "figures", "floods", "http1", "ports", "tls"},
+    "control": {
+        *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
+        *("ports", "tls"),
+    },
     "figures": set(),
     "floods": set(),
     "vitals": {"compiled", "figures", "floods"},
@@ -74,7 +77,7 @@ ALLOWED = {
     },
     "service": {
         "accepting",
-        *("config", "control", "dispatch", "eager", "fastcgi", "figures", "floods"),
+        *("channels", "config", "control", "dispatch", "eager", "fastcgi", "figures", "floods"),
         *("logfile", "logpipe", "making", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("systemd", "turnover", "vitals", "websocket", "workers"),
@@ -94,6 +97,7 @@ SANS_IO = [
     "control/answers.py",
     "control/urls.py",
     "control/health.py",
+    "control/openapi.py",
     "fastcgi/records.py",
     "fastcgi/params.py",
     "fastcgi/connection.py",

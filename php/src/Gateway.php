@@ -107,7 +107,8 @@ final class Gateway
      */
     public function disconnectUser(string $user, int $code = 1000, string $reason = ''): int
     {
-        return self::count($this->call('DELETE', self::userPath($user) . self::goodbye($code, $reason)));
+        $target = self::userPath($user) . self::goodbye($code, $reason);
+        return self::count($this->call('DELETE', $target), 'closed');
     }
 
     /**
@@ -201,9 +202,9 @@ final class Gateway
     }
 
     /** @param array<array-key, mixed> $answer */
-    private static function count(array $answer): int
+    private static function count(array $answer, string $of = 'delivered'): int
     {
-        $count = $answer['delivered'] ?? null;
+        $count = $answer[$of] ?? null;
         return is_int($count) ? $count : throw new NoAnswer('the answer has no count in it');
     }
 

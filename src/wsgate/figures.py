@@ -133,6 +133,11 @@ _ALL = (
         "wsgate_log_suppressed_total", "Log lines left out because many like them were written."
     ),
     _counter("wsgate_control_requests_total", "Requests to this interface, by status.", "status"),
+    _counter(
+        "wsgate_control_pushes_total",
+        "Messages that this interface took, by what they were for: connection, channel or user.",
+        "to",
+    ),
     _gauge(
         "wsgate_build_info",
         "Always 1; the versions are in the labels.",

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from wsgate import config as settings
 from wsgate import control, floods, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
+from wsgate.channels import Channels
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
@@ -209,6 +210,11 @@ class GatewayService(Service):
     def pools(self) -> Sequence[ConnectionPool]:
         """Those in use."""
         return list(self._turnover.pools.values())
+
+    @property
+    def channels(self) -> Channels:
+        """Who is reached by a push."""
+        return self.factory.channels
 
     @property
     def _asked(self) -> settings.Gateway:

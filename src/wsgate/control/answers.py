@@ -91,7 +91,7 @@ class Operation(NamedTuple):
     """What one method of a path does, and all that is told about it.
 
     `name` is short and unique, `says` holds the answers of its own by status. With `takes_message`
-    the body is a message for clients.
+    the body is a message for clients; with `asks_others` other processes may have to be asked.
     """
 
     action: Action
@@ -100,6 +100,7 @@ class Operation(NamedTuple):
     says: Mapping[int, Said]
     parameters: tuple[Parameter, ...] = ()
     takes_message: bool = False
+    asks_others: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -110,6 +111,15 @@ class Endpoint(NamedTuple):
 
     path: tuple[str | Part | None, ...]
     methods: Mapping[str, Operation | Action]
+
+
+def object_of(**properties: object) -> dict[str, object]:
+    """The schema of an object with these properties, all of them always there."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+ERROR = object_of(error=object_of(status={"type": "integer"}, reason={"type": "string"}))
+"""The schema of what `refused` makes."""
 
 
 def told(status: int, value: object) -> Answer:

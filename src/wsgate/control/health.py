@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsgate.control.answers import Answer, Asked, Endpoint, told
+from wsgate.control.answers import Answer, Asked, Endpoint, Operation, Said, object_of, told
 
 NotReady = Callable[[], str | None]
 """Why no clients should be sent here now, in a few words; None if they should."""
@@ -19,8 +19,21 @@ def health(not_ready: NotReady) -> list[Endpoint]:
             return told(200, {"ready": True})
         return told(503, {"ready": False, "reason": reason})
 
-    return [
+    def healthz(_: Asked) -> Answer:
         # That it is answered at all is what it says.
-        Endpoint(("healthz",), {"GET": lambda _: told(200, {"alive": True})}),
-        Endpoint(("readyz",), {"GET": readyz}),
+        return told(200, {"alive": True})
+
+    is_alive = {200: Said("It is.", object_of(alive={"const": True}))}
+    is_ready = {
+        200: Said("It should.", object_of(ready={"const": True})),
+        503: Said("It should not.", object_of(ready={"const": False}, reason={"type": "string"})),
+    }
+    return [
+        Endpoint(
+            ("healthz",), {"GET": Operation(healthz, "isAlive", "Whether it lives", is_alive)}
+        ),
+        Endpoint(
+            ("readyz",),
+            {"GET": Operation(readyz, "isReady", "Whether it should get clients", is_ready)},
+        ),
     ]

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from twisted.internet.interfaces import IReactorTime
 
-from wsgate.control.answers import Answer, Asked, Endpoint
+from wsgate.control.answers import Answer, Asked, Endpoint, Operation, Said
 from wsgate.figures import CATALOGUE, Key, Metric, Samples
 
 KEPT = 1.0
@@ -68,7 +68,10 @@ def metrics(clock: IReactorTime, samples: Callable[[], Samples]) -> list[Endpoin
             200, page, f"{OPENMETRICS}; version=1.0.0; charset=utf-8" if as_openmetrics else TEXT
         )
 
-    return [Endpoint(("metrics",), {"GET": get})]
+    says = {200: Said("All of them; in OpenMetrics if asked for.", {"type": "string"}, TEXT)}
+    return [
+        Endpoint(("metrics",), {"GET": Operation(get, "metrics", "Figures for Prometheus", says)})
+    ]
 
 
 def wants_openmetrics(accept: str) -> bool:

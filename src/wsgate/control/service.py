@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -10,9 +11,13 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from wsgate.accepting import accept_while_there_is_room
+from wsgate.channels import Channels
+from wsgate.control.answers import Refusal
 from wsgate.control.factory import ControlFactory, ControlLimits
 from wsgate.control.health import health
 from wsgate.control.metrics import metrics
+from wsgate.control.openapi import described
+from wsgate.control.push import push
 from wsgate.figures import Samples, merged
 from wsgate.ports import bind
 
@@ -33,6 +38,10 @@ class Served(Protocol):
 
     def not_ready(self) -> str | None:
         """Why it should get no clients; None if it should."""
+
+    @property
+    def channels(self) -> Channels | None:
+        """Who is reached by a push; None where nobody is."""
 
 
 class ControlledService(Service):
@@ -62,7 +71,13 @@ class ControlledService(Service):
         self._endpoint = endpoint
         self._late = late
         self._port: Any = None
-        endpoints = [*health(served.not_ready), *metrics(reactor, self.samples)]
+        self.pushed: Counter[str] = Counter()
+        endpoints = [
+            *health(served.not_ready),
+            *metrics(reactor, self.samples),
+            *push(self._channels, self.pushed),
+        ]
+        endpoints = described(endpoints, needs_token=token is not None)
         self.factory = ControlFactory(reactor, endpoints, token, limits)
 
     def samples(self) -> Samples:
@@ -71,8 +86,15 @@ class ControlledService(Service):
             ("wsgate_control_requests_total", str(status)): count
             for status, count in self.factory.statuses.items()
         }
+        own |= {("wsgate_control_pushes_total", to): n for to, n in self.pushed.items()}
         own["wsgate_ready",] = self.served.not_ready() is None
         return merged([self.served.samples(), own])
+
+    def _channels(self) -> Channels:
+        channels = self.served.channels
+        if channels is None:
+            raise Refusal(503, "with --workers nobody can be reached from here")
+        return channels
 
     def privilegedStartService(self) -> None:
         """Bind the ports. Raises StartFailed."""

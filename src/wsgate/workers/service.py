@@ -91,6 +91,9 @@ class WorkersService(Service):
         self._vitals = Vitals(reactor)
         self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
 
+    channels = None
+    """Clients are the workers'; who asks this process reaches none."""
+
     @property
     def listening(self) -> Sequence[IListeningPort]:
         """The ports, in the order of the settings."""
