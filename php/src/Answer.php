@@ -17,11 +17,8 @@ use Wsgate\Internal\Check;
  */
 final class Answer
 {
-    /** @var list<string> */
-    private array $actions = [];
-
-    /** @var array<string, list<string>> what one header lists, by the header's name */
-    private array $lists = [];
+    /** @var array<string, list<string>> values by the header's name */
+    private array $headers = [];
 
     private function __construct(private readonly int $status, private ?Message $message = null)
     {
@@ -78,13 +75,13 @@ final class Answer
      */
     public function subscribe(string $channel, bool $recover = false): self
     {
-        return $this->list('Wsgate-Subscribe', Check::channel($channel) . ($recover ? '; recover' : ''));
+        return $this->add('Wsgate-Subscribe', Check::channel($channel) . ($recover ? '; recover' : ''));
     }
 
     public function unsubscribe(string ...$channels): self
     {
         foreach ($channels as $channel) {
-            $this->list('Wsgate-Unsubscribe', Check::channel($channel));
+            $this->add('Wsgate-Unsubscribe', Check::channel($channel));
         }
         return $this;
     }
@@ -102,25 +99,24 @@ final class Answer
         if ($names === [] || $this->message === null || $this->status !== 200) {
             throw new InvalidValue('publish() needs a channel, and a message: Answer::text(), json()');
         }
-        return $this->action(
-            'Wsgate-Publish: ' . implode(', ', $names) . ($exceptSelf ? '; except-self' : '')
-        );
+        return $this->add('Wsgate-Publish', implode(', ', $names) . ($exceptSelf ? '; except-self' : ''));
     }
 
     /** From now on this connection is one of that user's; an empty one is nobody's. */
     public function setUser(string $user): self
     {
-        return $this->action('Wsgate-User: ' . ($user === '' ? '' : Check::user($user)));
+        return $this->set('Wsgate-User', $user === '' ? '' : Check::user($user));
     }
 
-    /** Keep a value on the connection: Event::variable() has it from the next event on. Empty: forget. */
+    /**
+     * Keep a value on the connection: Event::variable() has it from the next event on. Empty: forget.
+     *
+     * @param string $name a letter, then letters, digits or _; its case is all one
+     * @param string $value printable; what is not can go through rawurlencode(), JSON or base64_encode()
+     */
     public function setVariable(string $name, string $value): self
     {
-        Check::headerValue($value, $name);
-        if (trim($value, " \t") !== $value) {
-            throw new InvalidValue("$name: a value cannot begin or end with a space");
-        }
-        return $this->action('Wsgate-Set: ' . Check::variable($name) . "=$value");
+        return $this->add('Wsgate-Set', Check::variable($name) . '=' . Check::variableValue($value));
     }
 
     /**
@@ -132,13 +128,13 @@ final class Answer
     public function close(int $code = 1000, string $reason = ''): self
     {
         $value = Check::closeCode($code) . rtrim(' ' . Check::closeReason($reason));
-        return $this->action("Wsgate-Close: $value");
+        return $this->set('Wsgate-Close', $value);
     }
 
     /** To a connect: which of the subprotocols that the client offered is spoken. */
     public function subprotocol(string $name): self
     {
-        return $this->action('Sec-WebSocket-Protocol: ' . Check::token($name, 'subprotocol'));
+        return $this->set('Sec-WebSocket-Protocol', Check::token($name, 'subprotocol'));
     }
 
     /**
@@ -158,7 +154,7 @@ final class Answer
                 $line .= '; ' . Check::token($attribute, "cookie $name") . ($held === true ? '' : "=$held");
             }
         }
-        return $this->action('Set-Cookie: ' . Check::headerValue($line, "cookie $name"));
+        return $this->add('Set-Cookie', Check::headerValue($line, "cookie $name"));
     }
 
     public function status(): int
@@ -166,14 +162,11 @@ final class Answer
         return $this->status;
     }
 
-    /** @return list<string> whole lines, as header() takes them; a name may come more than once */
+    /** @return array<string, list<string>> the values of each header, as frameworks take them */
     public function headers(): array
     {
-        $lines = $this->message === null ? [] : ["Content-Type: {$this->message->contentType}"];
-        foreach ($this->lists as $name => $items) {
-            $lines[] = "$name: " . implode(', ', $items);
-        }
-        return [...$lines, ...$this->actions];
+        $type = $this->message === null ? [] : ['Content-Type' => [$this->message->contentType]];
+        return $type + $this->headers;
     }
 
     public function body(): string
@@ -192,21 +185,24 @@ final class Answer
             throw new AlreadySent("the answer began already, at $file:$line");
         }
         http_response_code($this->status);
-        foreach ($this->headers() as $header) {
-            header($header, false);
+        foreach ($this->headers() as $name => $values) {
+            foreach ($values as $value) {
+                header("$name: $value", false);
+            }
         }
         echo $this->body();
     }
 
-    private function action(string $line): self
+    private function add(string $name, string $value): self
     {
-        $this->actions[] = $line;
+        $this->headers[$name][] = $value;
         return $this;
     }
 
-    private function list(string $header, string $item): self
+    /** The last call counts. */
+    private function set(string $name, string $value): self
     {
-        $this->lists[$header][] = $item;
+        $this->headers[$name] = [$value];
         return $this;
     }
 }

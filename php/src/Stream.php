@@ -8,7 +8,8 @@ use Wsgate\Exception\AlreadySent;
 use Wsgate\Exception\InvalidValue;
 
 /**
- * An answer in many messages, each of them out at the client the moment it is sent.
+ * An answer in many messages, each of them out at the client the moment it is sent. Behind the last one
+ * wsgate tells the client that this was all: {"stream":"end",...}.
  *
  *     $stream = Stream::lines();
  *     foreach ($model->tokens($prompt) as $token) {
@@ -33,7 +34,7 @@ final class Stream
     }
 
     /**
-     * Each message is what was sent at once, line ends and all.
+     * Each message is what was sent at once, line ends and all; beyond 64 KiB it becomes several.
      *
      * @param ?Answer $with what else shall happen
      * @param string $contentType decides between text and binary messages
@@ -51,11 +52,12 @@ final class Stream
      *
      * @param string|array<mixed>|\JsonSerializable $message a string is text, an array becomes JSON
      * @return bool false: the client is gone, and there is no more use in going on
-     * @throws InvalidValue a line with a line end in it; use parts()
+     * @throws InvalidValue a line with a line end in it, or not UTF-8; use parts()
      */
     public function send(string|array|\JsonSerializable $message): bool
     {
-        $text = is_string($message) ? $message : Message::json($message)->payload;
+        // Bytes are no error in a part, whose Content-Type says whether it is text.
+        $text = is_string($message) && !$this->isLines ? $message : Message::of($message)->payload;
         if ($this->isLines && strpbrk($text, "\r\n") !== false) {
             throw new InvalidValue('a line cannot have a line end in it; use Stream::parts() or JSON');
         }
@@ -84,8 +86,10 @@ final class Stream
         if (headers_sent($file, $line)) {
             throw new AlreadySent("the answer began already, at $file:$line");
         }
-        foreach ($with?->headers() ?? [] as $header) {
-            header($header, false);
+        foreach ($with?->headers() ?? [] as $name => $values) {
+            foreach ($values as $value) {
+                header("$name: $value", false);
+            }
         }
         header("Content-Type: $contentType");
         header("Wsgate-Stream: $kind");

@@ -31,12 +31,15 @@ final class Server
         $listener = stream_socket_server("unix://{$this->folder}/socket");
         $this->child = pcntl_fork();
         if ($this->child === 0) {
-            foreach ($connections as $answers) {
-                $this->serve(stream_socket_accept($listener, 5), $answers);
+            try {
+                foreach ($connections as $answers) {
+                    $this->serve(stream_socket_accept($listener, 5), $answers);
+                }
+                sleep($linger);
+            } finally {
+                // Neither the destructor nor the other tests: they are the parent's.
+                posix_kill((int) getmypid(), SIGKILL);
             }
-            sleep($linger);
-            // No destructor: the folder is the parent's.
-            posix_kill(getmypid(), SIGKILL);
         }
         fclose($listener);
     }
@@ -66,6 +69,9 @@ final class Server
                 if ($line === "\r\n") {
                     break;
                 }
+            }
+            if ($text === '') {
+                break;
             }
             $text .= $length > 0 ? stream_get_contents($socket, $length) : '';
             file_put_contents("{$this->folder}/heard", "$text\n", FILE_APPEND);
@@ -121,7 +127,7 @@ test('what is gone is false, and a wrong path is not', function (): void {
 
 test('presence is a count, and names where asked for', function (): void {
     $answer = http('{"channel":"room","subscribers":3,"users":["ada","bob"]}');
-    $server = new Server([[$answer, $answer]]);
+    $server = new Server([[$answer]]);
     $channel = (new Gateway($server->endpoint))->channel('room', users: true);
     same([3, ['ada', 'bob']], [$channel->subscribers, $channel->users]);
     same(true, str_contains($server->heard(), 'GET /channels/room?users=1 HTTP/1.1'));
@@ -182,6 +188,11 @@ test('endpoints are written as --control has them, or as URLs', function (): voi
     foreach (['', 'unix:', 'unix:relative', 'ftp://a', "http://a\r\nb", 'http://a/path', 'tcp:9100'] as $bad) {
         throws(InvalidValue::class, fn () => new Gateway($bad), 'is no control interface');
     }
+});
+
+test('all connections of a user are closed, and counted', function (): void {
+    $server = new Server([[http('{"closed":3}')]]);
+    same(3, (new Gateway($server->endpoint))->disconnectUser('42', 4001));
 });
 
 test('no name can leave its place in the path or the header', function (): void {

@@ -26,13 +26,30 @@ final class Check
 
     public static function user(string $user): string
     {
-        if (!preg_match('/\A(?:[^\p{C}\p{Z}]| ){1,128}\z/u', $user) || trim($user, ' ') !== $user) {
+        if (!self::isPrintable($user) || !preg_match('/\A.{1,128}\z/u', $user)) {
             throw new InvalidValue(
                 self::shown($user) . ' is no user: 1 to 128 printable characters of UTF-8, no space '
                 . 'at either end'
             );
         }
         return $user;
+    }
+
+    public static function variableValue(string $value): string
+    {
+        if (!self::isPrintable($value)) {
+            throw new InvalidValue(
+                self::shown($value) . ' cannot be kept: printable characters of UTF-8 only, no space at '
+                . 'either end; encode it'
+            );
+        }
+        return $value;
+    }
+
+    private static function isPrintable(string $text): bool
+    {
+        // What a header cannot carry, line ends above all, is not printable; a header loses outer spaces.
+        return preg_match('/\A(?:[^\p{C}\p{Z}]| )*\z/u', $text) === 1 && trim($text, ' ') === $text;
     }
 
     public static function connectionId(string $id): string
@@ -86,9 +103,11 @@ final class Check
     /** RFC 6455 §5.5: a control frame holds 125 bytes, two of them the code. */
     public static function closeReason(string $reason): string
     {
-        self::headerValue($reason, 'reason');
-        if (strlen($reason) > 123 || !self::isUtf8($reason)) {
-            throw new InvalidValue(self::shown($reason) . ' is no reason: 123 bytes of UTF-8 at most');
+        if (strlen($reason) > 123 || !self::isPrintable($reason)) {
+            throw new InvalidValue(
+                self::shown($reason) . ' is no reason: at most 123 bytes of UTF-8, printable, no space '
+                . 'at either end'
+            );
         }
         return $reason;
     }
