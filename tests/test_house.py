@@ -39,6 +39,9 @@ ALLOWED = {
     "php": {"backoff", "floods", "interpreter", "oneline"},
     "tls": {"proxies"},
     "demo": set(),
+    "secure": set(),
+    "redis": {"backoff", "secure"},
+    "bus": {"channels", "floods", "redis"},
     "config": set(),
     "control": {
         *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
@@ -52,7 +55,7 @@ ALLOWED = {
     "ports": {"compiled"},
     "signals": set(),
     "systemd": set(),
-    "pools": {"config", "fastcgi", "php"},
+    "pools": {"config", "fastcgi", "php", "secure"},
     "making": {
         *(
             "cgi",
@@ -98,6 +101,10 @@ SANS_IO = [
     "control/urls.py",
     "control/health.py",
     "control/openapi.py",
+    "bus/envelope.py",
+    "redis/url.py",
+    "redis/scripts.py",
+    "redis/errors.py",
     "fastcgi/records.py",
     "fastcgi/params.py",
     "fastcgi/connection.py",

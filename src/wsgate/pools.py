@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from wsgate import php
 from wsgate.config import Limits, Pool, Route, Settings
-from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, SecureEndpoint, UNIXEndpoint
+from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, UNIXEndpoint
+from wsgate.secure import SecureEndpoint
 
 
 def recipes(asked: Settings, routes: Sequence[Route]) -> dict[str, object]:

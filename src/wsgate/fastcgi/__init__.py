@@ -36,7 +36,6 @@ from wsgate.fastcgi.params import (
     encode_params,
 )
 from wsgate.fastcgi.pool import ConnectionPool
-from wsgate.fastcgi.secure import SecureEndpoint
 from wsgate.fastcgi.unix import UNIXEndpoint
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 
@@ -62,7 +61,6 @@ __all__ = [
     "ResponseNeverReceived",
     "ResponseTimeout",
     "ResponseTooLarge",
-    "SecureEndpoint",
     "Turn",
     "UNIXEndpoint",
     "Unsent",

@@ -1,8 +1,8 @@
-"""Connections over TLS, open only when the application has proved who it is."""
+"""Connections to servers over TLS, open only when the server has proved who it is."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
@@ -29,23 +29,38 @@ class SecureEndpoint:
     Twisted's own reports a connection before that, so a request would count as sent when the
     certificate turns out to be wrong, and could not go to another backend. And it accepts a
     certificate without any name for every host (26.4: its check fails, and counts as passed), so
-    the name is verified here.
+    the name is verified here. `called_by` and `mend` are for the errors: where `host` comes from,
+    and how another authority is named.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint, host: str) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        host: str,
+        called_by: str = "`fastcgi`",
+        mend: str = "name a folder of authorities by tls:HOST:PORT:trustRoots=FOLDER in `fastcgi`",
+    ) -> None:
         self._endpoint = endpoint
-        self._host = host
+        self._expected = _Expected(host, called_by, mend)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, and verify the certificate.
 
         Fails with a ConnectError that says what is wrong with it, or with what the endpoint says.
         """
-        handshake = _Handshake(protocolFactory, self._host)
+        handshake = _Handshake(protocolFactory, self._expected)
         connecting: Deferred[IProtocol] = self._endpoint.connect(handshake)
         handshake.connecting = connecting
         connecting.addErrback(handshake.failed)
         return handshake.finished
+
+
+class _Expected(NamedTuple):
+    """Who should be there, and words for errors."""
+
+    host: str
+    called_by: str
+    mend: str
 
 
 @implementer(IHandshakeListener, IProtocolFactory)
@@ -54,11 +69,11 @@ class _Handshake(Protocol):
 
     noisy = False
 
-    def __init__(self, factory: IProtocolFactory, host: str) -> None:
+    def __init__(self, factory: IProtocolFactory, expected: _Expected) -> None:
         self.connecting: Deferred[IProtocol] | None = None
         self.finished: Deferred[IProtocol] = Deferred(self._cancel)
         self._factory = factory
-        self._host = host
+        self._expected = expected
         self._complaint = ""
         self._address: Any = None
 
@@ -81,7 +96,8 @@ class _Handshake(Protocol):
 
     def _chain_verified(self, _c: object, _cert: object, error: int, _d: int, ok: int) -> bool:
         if not ok and not self._complaint:
-            self._complaint = _COMPLAINTS.get(error, f"it is not trusted (OpenSSL's error {error})")
+            complaint = _COMPLAINTS.get(error, f"it is not trusted (OpenSSL's error {error})")
+            self._complaint = complaint.format(mend=self._expected.mend)
         return bool(ok)
 
     def handshakeCompleted(self) -> None:
@@ -90,9 +106,12 @@ class _Handshake(Protocol):
         if transport.disconnecting or self.finished.called:
             return
         try:
-            _verify_name(transport.getHandle(), self._host)
+            _verify_name(transport.getHandle(), self._expected.host)
         except (VerificationError, CertificateError):
-            self._complaint = f"it is not for {self._host}, as `fastcgi` calls the host"
+            expected = self._expected
+            self._complaint = (
+                f"it is not for {expected.host}, as {expected.called_by} calls the host"
+            )
             transport.abortConnection()
             return
         protocol = self._factory.buildProtocol(self._address)
@@ -122,15 +141,13 @@ class _Handshake(Protocol):
             self.connecting.cancel()
 
 
-_ROOTS = "name a folder of authorities by tls:HOST:PORT:trustRoots=FOLDER in `fastcgi`"
-
 # X509_verify_cert(3)
 _COMPLAINTS = {
     9: "it is not valid yet",
     10: "it has expired",
-    18: f"it is signed by itself; {_ROOTS}",
-    19: f"the authority that signed it is not trusted; {_ROOTS}",
-    20: f"the authority that signed it is not trusted; {_ROOTS}",
+    18: "it is signed by itself; {mend}",
+    19: "the authority that signed it is not trusted; {mend}",
+    20: "the authority that signed it is not trusted; {mend}",
 }
 
 

@@ -1,12 +1,12 @@
-"""wsgate.fastcgi.secure: which host a string names; the rest is in the integration tests."""
+"""wsgate.secure: which host a string names; the rest is in the integration tests."""
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Factory, Protocol
 
-from wsgate.fastcgi import SecureEndpoint
 from wsgate.pools import _host
+from wsgate.secure import SecureEndpoint
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Several processes that act as one: publishes, users, connections and presence across them."""

@@ -1,0 +1,147 @@
+"""One connection to Redis: commands out in order, answers and messages in, nothing waited for.
+
+The wire (RESP3) is read and written by hiredis, which Redis itself maintains; moving the bytes is
+Twisted's, as everywhere in wsgate. With RESP3 one connection takes commands and messages of
+channels, so a publish that follows a subscribe is heard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hiredis import ProtocolError, PushNotification, Reader, ReplyError, pack_command
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from wsgate.redis.errors import RedisRefused, RedisUnanswered
+from wsgate.redis.url import Address
+
+CHECK_EVERY = 1.0
+"""Seconds between two looks at whether Redis answers; one that owes nothing is asked something."""
+
+PATIENCE = 5.0
+"""Seconds that Redis may owe an answer. It answers within a millisecond unless it is stuck."""
+
+Word = str | bytes | int
+Push = Callable[[list[Any]], object]
+
+
+class RedisConnection(Protocol):
+    """A connection that greets with HELLO 3, and is told of with `greeted`.
+
+    Args:
+        pushed: called with each message of a channel that came, as Redis sends it.
+        ended: called once with why it ended, after everything owed has failed.
+    """
+
+    transport: Any  # connected; whatever the endpoint makes
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        address: Address,
+        name: str,
+        pushed: Push,
+        ended: Callable[[str], object],
+    ) -> None:
+        self.greeted: Deferred[None] = Deferred()
+        """Fires when Redis takes commands; fails with RedisRefused or RedisUnanswered."""
+        self._clock = clock
+        self._address = address
+        self._name = name
+        self._pushed = pushed
+        self._ended = ended
+        self._complaint = ""
+        self._reader = Reader()
+        self._owed: deque[tuple[Deferred[Any], float]] = deque()
+        self._check = LoopingCall(self._look)
+        self._check.clock = clock
+
+    @property
+    def owed(self) -> int:
+        """How many answers are due."""
+        return len(self._owed)
+
+    def connectionMade(self) -> None:
+        """Twisted: connected. Introduce ourselves, as RESP3 wants it."""
+        self._check.start(CHECK_EVERY, now=False)
+        who: list[Word] = ["HELLO", 3]
+        if self._address.password:
+            who += ["AUTH", self._address.user or "default", self._address.password]
+        self.ask(*who, "SETNAME", self._name).addErrback(self._greeting_failed)
+        if self._address.database:
+            self.ask("SELECT", self._address.database).addErrback(self._greeting_failed)
+        # While it loads its data it answers HELLO, and refuses everything else.
+        self.ask("EXISTS", "").addCallbacks(self._greeting_over, self._greeting_failed)
+
+    def _greeting_over(self, _: object) -> None:
+        if not self.greeted.called:
+            self.greeted.callback(None)
+
+    def _greeting_failed(self, failure: Failure) -> None:
+        if not self.greeted.called:
+            self.greeted.errback(failure)
+        self.end(f"it refuses us: {failure.getErrorMessage()}")
+
+    def ask(self, *words: Word) -> Deferred[Any]:
+        """Send a command; fires with Redis' answer.
+
+        Fails with RedisRefused where that is an error, with RedisUnanswered if none comes.
+        Commands are done in the order in which they are given.
+        """
+        answer: Deferred[Any] = Deferred()
+        self._owed.append((answer, self._clock.seconds()))
+        self.tell(*words)
+        return answer
+
+    def tell(self, *words: Word) -> None:
+        """Send a command that has no answer: those that (un)subscribe are confirmed by a push."""
+        self.transport.write(pack_command(words))  # type: ignore[arg-type]  # typed as of one word
+
+    def end(self, why: str) -> None:
+        """End the connection at once; `why` is for the log."""
+        self._complaint = self._complaint or why
+        self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted: bytes came."""
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (said := reader.gets()) is not False:
+                self._take(said)
+        except ProtocolError:
+            self.end("it does not speak Redis' protocol")
+
+    def _take(self, said: Any) -> None:
+        if isinstance(said, PushNotification):
+            self._pushed(said)
+        elif not self._owed:
+            self.end("it answered what was not asked")
+        else:
+            answer, _ = self._owed.popleft()
+            if isinstance(said, ReplyError):
+                answer.errback(RedisRefused(str(said)))
+            else:
+                answer.callback(said)
+
+    def _look(self) -> None:
+        if not self._owed:
+            self.ask("PING").addErrback(lambda _: None)
+        elif self._clock.seconds() - self._owed[0][1] >= PATIENCE:
+            self.end(f"no answer for {PATIENCE:g} s")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Twisted: the connection is gone, and with it everything that was owed."""
+        if self._check.running:
+            self._check.stop()
+        why = self._complaint or "the connection was lost"
+        owed, self._owed = self._owed, deque()
+        for answer, _ in owed:
+            answer.errback(RedisUnanswered(why))
+        self._ended(why)
