@@ -41,7 +41,7 @@ ALLOWED = {
     "demo": set(),
     "secure": set(),
     "redis": {"backoff", "secure"},
-    "bus": {"channels", "floods", "redis"},
+    "bus": {"channels", "floods", "node", "redis"},
     "config": set(),
     "control": {
         *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
@@ -102,6 +102,9 @@ SANS_IO = [
     "control/health.py",
     "control/openapi.py",
     "bus/envelope.py",
+    "bus/exchange.py",
+    "bus/following.py",
+    "bus/lua.py",
     "redis/url.py",
     "redis/scripts.py",
     "redis/errors.py",

@@ -52,6 +52,10 @@ class Following:
         """The bus was lost, so what is held may have gaps: all of it comes again or is lost."""
         self._held = []
 
+    def as_held(self) -> Stretch:
+        """What to go on with where the bus has refused to say where the channel is."""
+        return Stretch(self._held[-1][0] if self._held else self.position or NOWHERE)
+
     def received(self, position: Position, data: bytes) -> tuple[Step, ...] | None:
         """A message came; what to deliver now. None: the bus is to be asked, see `ask`."""
         if self._held is not None:

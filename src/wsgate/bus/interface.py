@@ -81,19 +81,19 @@ class Presence(NamedTuple):
 class Listener(Protocol):
     """Who is told what comes over the bus."""
 
-    def published(self, channel: str, position: Position, data: bytes) -> None:
+    def message_published(self, channel: str, position: Position, data: bytes) -> None:
         """A message of a channel that is followed; `position` is the place after it."""
 
-    def sent(self, topic: str, data: bytes) -> None:
+    def message_sent(self, topic: str, data: bytes) -> None:
         """A message to a topic that is listened to."""
 
-    def swept(self, channel: str, change: Change) -> None:
+    def node_swept(self, channel: str, change: Change) -> None:
         """Another node is gone, and with it its attendance."""
 
-    def up(self) -> None:
+    def bus_up(self) -> None:
         """The bus takes commands. It knows nothing of this node: tell it everything again."""
 
-    def down(self, why: str) -> None:
+    def bus_down(self, why: str) -> None:
         """It takes none any more."""
 
 
@@ -115,7 +115,7 @@ class Bus(Protocol):
         """Take this node's attendance away and disconnect."""
 
     def listen(self, topic: str) -> None:
-        """Let `listener.sent` have what is sent to `topic`."""
+        """Let `listener.message_sent` have what is sent to `topic`."""
 
     def unlisten(self, topic: str) -> None:
         """No longer."""
@@ -124,7 +124,7 @@ class Bus(Protocol):
         """To all nodes that listen to `topic`; fires with how many do."""
 
     def follow(self, channel: str, after: Position | None = None) -> Deferred[Stretch]:
-        """Let `listener.published` have what is published to `channel` from now on.
+        """Let `listener.message_published` have what is published to `channel` from now on.
 
         Fires as `read` does, after `listener` got what was published before that moment; with all
         of the history if `after` is None.

@@ -112,7 +112,7 @@ class RedisBus:
         """`RedisClient`: it takes commands."""
         self.counts.connects += 1
         self._renew(first=True)
-        self._listener.up()
+        self._listener.bus_up()
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             self.counts.waiting_bytes -= one.size
@@ -120,7 +120,7 @@ class RedisBus:
 
     def down(self, why: str) -> None:
         """`RedisClient`: it does not any more."""
-        self._listener.down(why)
+        self._listener.bus_down(why)
 
     def failed(self, why: str) -> None:
         """`RedisClient`: it could not be reached."""
@@ -137,7 +137,7 @@ class RedisBus:
             self._published(topic[len(self._channels) :], data)
         else:
             inner = topic.removeprefix(self._keys.topic("").encode())
-            self._listener.sent(inner.decode(errors="replace"), data)
+            self._listener.message_sent(inner.decode(errors="replace"), data)
 
     def _published(self, channel: bytes, data: bytes) -> None:
         head = _HEAD.match(data)
@@ -146,7 +146,7 @@ class RedisBus:
             _log.warn("the bus {bus} gave what is no message", bus=str(self._address))
             return
         position = Position(head[1].decode(), int(head[2]))
-        self._listener.published(channel.decode("latin-1"), position, data[head.end() :])
+        self._listener.message_published(channel.decode("latin-1"), position, data[head.end() :])
 
     # -- what a node asks
 
@@ -287,10 +287,10 @@ class RedisBus:
         held, changes, more = said
         for channel, vacated, left in changes:
             change = Change(vacated=bool(vacated), left=_names(left))
-            self._listener.swept(channel.decode("latin-1"), change)
+            self._listener.node_swept(channel.decode("latin-1"), change)
         if not held and not first:
             _log.error("the lease of this node on the bus {bus} had ended", bus=str(self._address))
-            self._listener.up()
+            self._listener.bus_up()
         if more:
             self._renew()
 

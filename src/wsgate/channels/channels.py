@@ -87,7 +87,7 @@ class Channels:
         """A connection is open."""
         self._members[member.connection_id] = member
         if member.user is not None:
-            self._users.setdefault(member.user, {})[member] = None
+            self._remember_user(member, member.user)
 
     def remove(self, member: Member) -> None:
         """A connection is gone: it leaves its channels. Harmless when it was never added.
@@ -143,9 +143,9 @@ class Channels:
         member.channels = {*member.channels, channel.name}
         self.subscriptions += 1
         if is_first:
-            _tell(self.on_occupied, channel.name)
-        if is_new_user:
-            _tell(self.on_joined, channel.name, member.user)
+            self._occupied(channel.name)
+        if is_new_user and member.user is not None:
+            self._joined(channel.name, member.user)
 
     def unsubscribe(self, member: Member, channel: str) -> None:
         """Give `member` nothing more of `channel`. Harmless when it gets nothing of it."""
@@ -159,10 +159,10 @@ class Channels:
         self.subscriptions -= 1
         if channel.is_empty:
             del self._channels[name]
-        if is_gone_user:
-            _tell(self.on_left, name, member.user)
+        if is_gone_user and member.user is not None:
+            self._left(name, member.user)
         if channel.is_empty:
-            _tell(self.on_vacated, name)
+            self._vacated(name)
 
     def bind_user(self, member: Member, user: str) -> None:
         """Let `member` be a connection of `user`, and no longer of another; "" of none.
@@ -180,19 +180,44 @@ class Channels:
         if old is not None:
             self._forget_user(member, old)
         if new is not None and member.connection_id in self._members:
-            self._users.setdefault(new, {})[member] = None
+            self._remember_user(member, new)
 
     def _change_user(self, channel: Channel, old: str | None, new: str | None) -> None:
         if old is not None and channel.user_went(old):
-            _tell(self.on_left, channel.name, old)
+            self._left(channel.name, old)
         if new is not None and channel.user_came(new):
-            _tell(self.on_joined, channel.name, new)
+            self._joined(channel.name, new)
+
+    def _remember_user(self, member: Member, user: str) -> None:
+        if user not in self._users:
+            self._user_came(user)
+        self._users.setdefault(user, {})[member] = None
 
     def _forget_user(self, member: Member, user: str) -> None:
         connections = self._users.get(user, {})
         connections.pop(member, None)
-        if not connections:
-            self._users.pop(user, None)
+        if not connections and self._users.pop(user, None) is not None:
+            self._user_went(user)
+
+    # -- what may be of interest to others; `wsgate.bus` asks all processes first
+
+    def _occupied(self, channel: str) -> None:
+        _tell(self.on_occupied, channel)
+
+    def _vacated(self, channel: str) -> None:
+        _tell(self.on_vacated, channel)
+
+    def _joined(self, channel: str, user: str) -> None:
+        _tell(self.on_joined, channel, user)
+
+    def _left(self, channel: str, user: str) -> None:
+        _tell(self.on_left, channel, user)
+
+    def _user_came(self, user: str) -> None:
+        """The first connection of `user` is here."""
+
+    def _user_went(self, user: str) -> None:
+        """The last one is not any more."""
 
     # -- messages
 
@@ -209,6 +234,9 @@ class Channels:
         """
         check_channel(channel)
         self.published += 1
+        return self._publish_here(channel, message, except_id)
+
+    def _publish_here(self, channel: str, message: Message, except_id: str | None) -> Deferred[int]:
         found = self._channels.get(channel)
         if found is None:
             return succeed(0)

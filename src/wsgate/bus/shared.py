@@ -1,0 +1,342 @@
+"""`Channels` of several processes: what one does reaches the connections of all.
+
+A channel's messages go out in the order that the bus gives them, on every node alike; also what was
+published here comes back over the bus before anybody gets it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from wsgate.bus.attendance import Attendance
+from wsgate.bus.envelope import Envelope, EnvelopeError, Kind, decode, encode, is_connection_id
+from wsgate.bus.following import Following, Gap, Step
+from wsgate.bus.interface import Bus, BusError, Change, Position, Presence, Stretch
+from wsgate.bus.nodes import Nodes
+from wsgate.channels import ChannelError, ChannelLimits, Channels, Member, Message, check_channel
+from wsgate.channels.channel import Channel
+from wsgate.floods import CalmLogger
+from wsgate.node import NODE, node_of
+
+_log = CalmLogger(namespace="wsgate.bus")
+
+
+class SharedChannels(Channels):
+    """See `Channels`. Its Deferreds fail with a BusError where the bus does not do its part.
+
+    `on_occupied` and the like are about all nodes together, and called on one of them.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: ChannelLimits | None,
+        hits: Counter[str] | None,
+        bus: Bus,
+        node: str = NODE,
+    ) -> None:
+        super().__init__(clock, limits, hits)
+        self.node = node
+        self.bus = bus
+        self.gaps = 0
+        """How often messages of a channel were missed."""
+        self.missed = 0
+        """Messages that were missed, as far as they can be counted."""
+        self.malformed = 0
+        """What came over the bus and was none of ours."""
+        self._following: dict[str, Following] = {}
+        self._attendance = Attendance(clock, bus, self._channels, self.node_swept)
+        self._nodes = Nodes(
+            clock,
+            bus,
+            node,
+            {
+                Kind.SEND_TO_CONNECTION: self._send_here,
+                Kind.CLOSE_CONNECTION: self._close_here,
+                Kind.SUBSCRIBE: partial(self._subscribe_here, Channels.subscribe_connection),
+                Kind.UNSUBSCRIBE: partial(self._subscribe_here, Channels.unsubscribe_connection),
+                Kind.CONNECTION_INFO: self._info_here,
+                Kind.SEND_TO_USER: self._send_to_user_here,
+                Kind.CLOSE_USER: self._close_user_here,
+            },
+        )
+
+    @property
+    def unanswered(self) -> int:
+        """Questions to other nodes that not all of them answered in time."""
+        return self._nodes.unanswered
+
+    def start(self) -> None:
+        """Connect to the bus."""
+        self.bus.start(self.node, self)
+
+    def stop(self) -> Deferred[None]:
+        """Leave it."""
+        return self.bus.stop()
+
+    # -- what changes here, and the bus is told
+
+    def _join(self, member: Member, channel: Channel) -> None:
+        super()._join(member, channel)
+        self._attendance.changes(channel.name)
+
+    def _leave(self, member: Member, name: str) -> None:
+        super()._leave(member, name)
+        self._attendance.changes(name)
+
+    def _occupied(self, channel: str) -> None:
+        following = self._following[channel] = Following()
+        self._ask(channel, following, self.bus.follow(channel))
+
+    def _vacated(self, channel: str) -> None:
+        del self._following[channel]
+        self.bus.unfollow(channel)
+
+    def _joined(self, channel: str, user: str) -> None:
+        self._attendance.changes(channel)[user] = True
+
+    def _left(self, channel: str, user: str) -> None:
+        self._attendance.changes(channel)[user] = False
+
+    def _user_came(self, user: str) -> None:
+        self.bus.listen(f"user:{user}")
+
+    def _user_went(self, user: str) -> None:
+        self.bus.unlisten(f"user:{user}")
+
+    # -- what the bus tells
+
+    def bus_up(self) -> None:
+        """`Listener`: the bus takes commands, and is told everything again."""
+        _log.info("the bus {bus} is there", bus=str(self.bus))
+        self.bus.listen(f"node:{self.node}")
+        for user in self._users:
+            self.bus.listen(f"user:{user}")
+        for channel, following in self._following.items():
+            following.forget_held()
+            self._ask(channel, following, self.bus.follow(channel, following.position))
+        self._attendance.tell_everything()
+
+    def bus_down(self, why: str) -> None:
+        """`Listener`: it takes none any more."""
+        _log.error(
+            "the bus {bus} is away: {why}; nothing is published until it is back",
+            bus=str(self.bus),
+            why=why,
+        )
+
+    def node_swept(self, channel: str, change: Change) -> None:
+        """`Listener`: who is in a channel has changed for all nodes together."""
+        if change.occupied:
+            super()._occupied(channel)
+        for user in change.joined:
+            super()._joined(channel, user)
+        for user in change.left:
+            super()._left(channel, user)
+        if change.vacated:
+            super()._vacated(channel)
+
+    def message_published(self, channel: str, position: Position, data: bytes) -> None:
+        """`Listener`: a message of a channel came."""
+        following = self._following.get(channel)
+        if following is None:
+            return
+        steps = following.received(position, data)
+        if steps is None:
+            after = following.position or Position("", 0)
+            self._ask(channel, following, self.bus.read(channel, after))
+        else:
+            self._take(channel, steps)
+
+    def _ask(self, channel: str, following: Following, asked: Deferred[Stretch]) -> None:
+        asked.addErrback(self._no_stretch, following)
+        asked.addCallback(self._answered, channel, following)
+        asked.addErrback(self._not_done)
+
+    def _no_stretch(self, failure: Failure, following: Following) -> Stretch | None:
+        failure.trap(BusError)
+        if not self.bus.is_up:
+            # It is asked again when the bus is back.
+            return None
+        self._not_done(failure)
+        return following.as_held()
+
+    def _answered(self, stretch: Stretch | None, channel: str, following: Following) -> None:
+        if stretch is not None and self._following.get(channel) is following and following.waits:
+            _history, steps = following.answered(stretch)
+            self._take(channel, steps)
+
+    def _take(self, channel: str, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step, Gap):
+                self._gap(channel, step.missed)
+            else:
+                self._deliver_published(channel, step.data)
+
+    def _gap(self, channel: str, missed: int | None) -> None:
+        self.gaps += 1
+        self.missed += missed or 0
+        _log.error(
+            "{count} messages of channel {channel} were missed on this node",
+            count="an unknown number of" if missed is None else missed,
+            channel=channel,
+            kind="missed",
+        )
+
+    def _deliver_published(self, channel: str, data: bytes) -> None:
+        try:
+            envelope = decode(data)
+            if envelope.kind is not Kind.MESSAGE:
+                raise EnvelopeError("not a message of a channel")
+        except EnvelopeError as error:
+            self._drop(error)
+            return
+        try:
+            self._publish_here(channel, _message(envelope), envelope.except_id)
+        except ChannelError as error:
+            self._gap(channel, 1)
+            _log.error("channel {channel}: {error}", channel=channel, error=str(error))
+
+    def _drop(self, error: ValueError) -> None:
+        self.malformed += 1
+        _log.warn("dropped what came over the bus: {error}", error=str(error), kind="malformed")
+
+    def _not_done(self, failure: Failure) -> None:
+        failure.trap(BusError)
+        if self.bus.is_up:
+            _log.error("the bus: {error}", error=failure.getErrorMessage(), kind="not done")
+
+    # -- messages
+
+    def publish(
+        self, channel: str, message: Message, *, except_id: str | None = None
+    ) -> Deferred[int]:
+        """See `Channels`; fires with how many were subscribed on all nodes, once the bus has it."""
+        check_channel(channel)
+        self.published += 1
+        envelope = Envelope(
+            Kind.MESSAGE, self.node, 0, "", message.payload, message.is_binary, except_id
+        )
+        published = self.bus.publish(channel, encode(envelope))
+        if except_id is not None:
+            published.addCallback(self._without, channel, except_id)
+        return published
+
+    def _without(self, count: int, channel: str, except_id: str) -> Deferred[int]:
+        """`count` less the connection that was left out, if it is subscribed."""
+
+        def less(info: dict[str, Any] | None) -> int:
+            return count - (channel in (info or {}).get("channels", ()))
+
+        return self.connection_info(except_id).addCallbacks(less, lambda _: count)
+
+    def send_to_connection(self, connection_id: str, message: Message) -> Deferred[bool]:
+        """See `Channels`."""
+        if self._is_ours(connection_id):
+            return super().send_to_connection(connection_id, message)
+        kind = Kind.SEND_TO_CONNECTION
+        return self._nodes.ask_node_of(connection_id, kind, message.payload, message.is_binary)
+
+    def close_connection(self, connection_id: str, code: int, reason: str) -> Deferred[bool]:
+        """See `Channels`."""
+        if self._is_ours(connection_id):
+            return super().close_connection(connection_id, code, reason)
+        return self._nodes.ask_node_of(connection_id, Kind.CLOSE_CONNECTION, _close(code, reason))
+
+    def send_to_user(self, user: str, message: Message) -> Deferred[int]:
+        """See `Channels`."""
+        return self._nodes.ask_user(user, Kind.SEND_TO_USER, message.payload, message.is_binary)
+
+    def close_user(self, user: str, code: int, reason: str) -> Deferred[int]:
+        """See `Channels`."""
+        return self._nodes.ask_user(user, Kind.CLOSE_USER, _close(code, reason))
+
+    def subscribe_connection(self, connection_id: str, channel: str) -> Deferred[bool]:
+        """See `Channels`."""
+        if self._is_ours(connection_id):
+            return super().subscribe_connection(connection_id, channel)
+        return self._nodes.ask_node_of(
+            connection_id, Kind.SUBSCRIBE, check_channel(channel).encode()
+        )
+
+    def unsubscribe_connection(self, connection_id: str, channel: str) -> Deferred[bool]:
+        """See `Channels`."""
+        if self._is_ours(connection_id):
+            return super().unsubscribe_connection(connection_id, channel)
+        return self._nodes.ask_node_of(
+            connection_id, Kind.UNSUBSCRIBE, check_channel(channel).encode()
+        )
+
+    # -- what there is
+
+    def connection_info(self, connection_id: str) -> Deferred[dict[str, object] | None]:
+        """See `Channels`."""
+        if self._is_ours(connection_id):
+            return super().connection_info(connection_id)
+        return self._nodes.ask_node_of(connection_id, Kind.CONNECTION_INFO, nothing=None)
+
+    def channel_info(self, channel: str, *, users: bool) -> Deferred[dict[str, object]]:
+        """See `Channels`."""
+        asked = self.bus.presence(check_channel(channel), users=users)
+
+        def info(presence: Presence) -> dict[str, object]:
+            named = {"users": sorted(presence.users)} if users else {}
+            return {"channel": channel, "subscribers": presence.subscribers, **named}
+
+        return asked.addCallback(info)
+
+    # -- other nodes
+
+    def _is_ours(self, connection_id: str) -> bool:
+        return node_of(connection_id) == self.node or not is_connection_id(connection_id)
+
+    def message_sent(self, topic: str, data: bytes) -> None:
+        """`Listener`: another node asks, or answers."""
+        try:
+            self._nodes.message_sent(data)
+        except ValueError as error:
+            self._drop(error)
+
+    def _info_here(self, asked: Envelope) -> Deferred[dict[str, object] | None]:
+        return super().connection_info(asked.name)
+
+    def _send_to_user_here(self, asked: Envelope) -> Deferred[int]:
+        return super().send_to_user(asked.name, _message(asked))
+
+    def _send_here(self, asked: Envelope) -> Deferred[bool]:
+        return super().send_to_connection(asked.name, _message(asked))
+
+    def _close_here(self, asked: Envelope) -> Deferred[bool]:
+        return super().close_connection(asked.name, *_code_and_reason(asked.payload))
+
+    def _close_user_here(self, asked: Envelope) -> Deferred[int]:
+        return super().close_user(asked.name, *_code_and_reason(asked.payload))
+
+    def _subscribe_here(
+        self, act: Callable[[Channels, str, str], Deferred[bool]], asked: Envelope
+    ) -> Deferred[bool]:
+        return act(self, asked.name, asked.payload.decode("latin-1"))
+
+
+def _message(envelope: Envelope) -> Message:
+    return Message(envelope.payload, envelope.is_binary)
+
+
+def _close(code: int, reason: str) -> bytes:
+    return json.dumps([code, reason]).encode()
+
+
+def _code_and_reason(payload: bytes) -> tuple[int, str]:
+    try:
+        code, reason = json.loads(payload)
+        return int(code), str(reason)
+    except (ValueError, TypeError):
+        raise ChannelError("a close needs a code and a reason") from None
