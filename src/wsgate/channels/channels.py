@@ -293,11 +293,20 @@ class Channels:
     def close_user(self, user: str, code: int, reason: str) -> Deferred[int]:
         """Close every connection of `user`; fires with how many there were."""
 
-        def close(member: Member) -> bool:
-            member.close(code, reason)
-            return True
+        return self._fanout.send(_user_key(user), self._connections_of(user), _closer(code, reason))
 
-        return self._fanout.send(_user_key(user), self._connections_of(user), close)
+    def close_subscribers(self, channel: str, code: int, reason: str) -> Deferred[int]:
+        """Close every subscriber of `channel`, behind what was published to it before.
+
+        Fires with how many there were.
+
+        Raises:
+            ChannelError: no channel may be called so.
+        """
+        found = self._channels.get(check_channel(channel))
+        if found is None:
+            return succeed(0)
+        return self._fanout.send(channel, found.receivers(), _closer(code, reason))
 
     def _connections_of(self, user: str) -> tuple[Member, ...]:
         return tuple(self._users.get(user, ()))
@@ -339,6 +348,14 @@ class Channels:
         if users:
             info["users"] = sorted(found.users) if found is not None else []
         return succeed(info)
+
+
+def _closer(code: int, reason: str) -> Act:
+    def close(member: Member) -> bool:
+        member.close(code, reason)
+        return True
+
+    return close
 
 
 def _user_key(user: str) -> str:
