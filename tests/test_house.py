@@ -29,7 +29,10 @@ ALLOWED = {
     "fastcgi": {"compiled", "backoff", "floods", "timeouts", "utf8"},
     "channels": {"floods"},
     "gateway": {"compiled", "cgi", "channels", "fastcgi", "floods", "http1", "oneline"},
-    "grip": {"cgi", "channels", "gateway", "http1", "timeouts"},
+    "grip": {
+        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
+        "timeouts",
+    },
     "pusher": {"cgi", "fastcgi", "floods", "oneline", "timeouts"},
     "proxies": {"cgi", "floods"},
     "websocket": {
@@ -118,6 +121,7 @@ SANS_IO = [
     "fastcgi/breaker.py",
     "grip/events.py",
     "grip/control.py",
+    "grip/publish.py",
     "grip/request.py",
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
