@@ -130,6 +130,8 @@ SANS_IO = [
     "channels/message.py",
     "channels/member.py",
     "channels/channel.py",
+    "channels/limits.py",
+    "channels/published.py",
     "channels/errors.py",
     "websocket/frames.py",
     "websocket/handshake.py",
