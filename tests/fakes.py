@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -17,6 +18,7 @@ class FakePool:
         self.turns = []
         self.lanes = []
         self.cancelled = []
+        self.max_in_flight = 8
         self.is_waiting = True
         """Whether what has no answer can be taken back."""
 
@@ -25,6 +27,11 @@ class FakePool:
         self.turns.append(turn)
         self.lanes.append(lane)
         return request
+
+    def request(self, request, lane=Lane.MESSAGE):
+        deferred = Deferred()
+        self.ask(request, deferred, lane)
+        return deferred
 
     def withdraw(self, request):
         self.cancelled.append(request)
@@ -36,6 +43,44 @@ class FakePool:
 
     def fail(self, error):
         self.turns.pop(0).errback(error)
+
+
+class FakeBook:
+    """A journal that writes when the test says so."""
+
+    def __init__(self):
+        self.entries = {}
+        self.waiting = []
+        self.swept = []
+        self.is_running = False
+
+    def start(self):
+        self.is_running = True
+
+    def stop(self):
+        self.is_running = False
+
+    def put(self, entry):
+        self.entries[entry.connection_id] = entry
+        done = Deferred()
+        self.waiting.append(done)
+        return done
+
+    def note(self, entry):
+        self.entries[entry.connection_id] = entry
+
+    def remove(self, connection_id):
+        self.entries.pop(connection_id, None)
+
+    def sweep(self, paths, age):
+        done = Deferred()
+        self.swept.append((paths, age, done))
+        return done
+
+    def write(self):
+        """What was put is on the disk now."""
+        while self.waiting:
+            self.waiting.pop(0).callback(None)
 
 
 class FakePeer:

@@ -28,11 +28,12 @@ ALLOWED = {
     "cgi": {"http1"},
     "fastcgi": {"compiled", "backoff", "floods", "timeouts", "utf8"},
     "channels": {"floods"},
-    "gateway": {"compiled", "cgi", "channels", "fastcgi", "floods", "http1", "oneline"},
-    "grip": {
-        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
+    "gateway": {
+        *("compiled", "cgi", "channels", "fastcgi", "floods", "http1", "journal", "oneline"),
         "timeouts",
     },
+    "journal": set(),
+    "grip": {"cgi", "channels", "gateway", "http1", "timeouts"},
     "pusher": {"cgi", "fastcgi", "floods", "oneline", "timeouts"},
     "proxies": {"cgi", "floods"},
     "websocket": {
@@ -61,6 +62,9 @@ ALLOWED = {
     "pools": {"config", "fastcgi", "php", "secure"},
     "making": {
         *(
+            "journal",
+            "node",
+            "timeouts",
             "cgi",
             "channels",
             "config",
@@ -84,7 +88,7 @@ ALLOWED = {
     "service": {
         "accepting",
         *("channels", "config", "control", "dispatch", "eager", "fastcgi", "figures", "floods"),
-        *("logfile", "logpipe", "making", "monotonic"),
+        *("gateway", "journal", "logfile", "logpipe", "making", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("systemd", "turnover", "vitals", "websocket", "workers"),
     },
@@ -95,6 +99,7 @@ ALLOWED = {
 SANS_IO = [
     "cgi.py",
     "gateway/admission.py",
+    "journal/entry.py",
     "http1.py",
     "node.py",
     "oneline.py",
@@ -121,7 +126,6 @@ SANS_IO = [
     "fastcgi/breaker.py",
     "grip/events.py",
     "grip/control.py",
-    "grip/publish.py",
     "grip/request.py",
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
@@ -130,8 +134,6 @@ SANS_IO = [
     "channels/message.py",
     "channels/member.py",
     "channels/channel.py",
-    "channels/limits.py",
-    "channels/published.py",
     "channels/errors.py",
     "websocket/frames.py",
     "websocket/handshake.py",

@@ -254,7 +254,12 @@ def test_check_says_what_is_wrong_with_a_file_and_exits_with_1(file):
             "--workers 3: more than --set pools.default.max_in_flight=2, of which each worker "
             "needs one at least; raise that to 3, or lower workers to 2",
         ),
-        ("--events connect", "--events: unknown option; see --help"),
+        (
+            "-s ws.php --events conect",
+            "--events conect: not an event; write connect, message or disconnect",
+        ),
+        ("-s ws.php --events=", "--events : empty"),
+        ("--events connect", "--path /: the route has no script; give --script FILE"),
         ("-x", "-x: unknown option; see --help"),
         ("--cert a.pem", "--cert: could be --certificate, --certificates; write it in full"),
         ("--script", "--script: needs a value, like --script FILE"),
@@ -471,7 +476,7 @@ def test_help_shows_every_option_and_every_setting_within_80_columns():
     for section in (Gateway, Limits, Pool, Route):
         for name in described(section):
             assert name in usage or f"--{name.replace('_', '-')}" in usage
-    for later in ("--bus", "--events"):
+    for later in ("--bus",):
         assert later not in usage
 
 

@@ -5,16 +5,28 @@ Its pools are made in `wsgate.pools`.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from wsgate import cgi, demo, php, tls
+from wsgate import cgi, demo, journal, php, tls
 from wsgate import config as settings
 from wsgate.channels import ChannelLimits
 from wsgate.fastcgi import ConnectionPool
-from wsgate.gateway import QueueLimits, Route
+from wsgate.gateway import (
+    DepartureLimits,
+    EventfulConversation,
+    MakeConversation,
+    QueueLimits,
+    Register,
+    Route,
+)
+from wsgate.node import NODE
 from wsgate.ports import CannotStart
 from wsgate.proxies import TrustedProxies
+from wsgate.timeouts import Timeouts
 from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
 
 
@@ -23,16 +35,29 @@ def make_factory(
     asked: settings.Settings,
     routes: Sequence[settings.Route],
     pools: Mapping[str, ConnectionPool],
+    register: Register,
 ) -> GatewayFactory:
     """What serves `routes` to WebSocket clients; `pools` has the pool of each, by name."""
     return GatewayFactory(
         reactor,
-        make_routes(routes, pools),
+        make_routes(routes, pools, register),
         make_options(asked.limits),
         [Page("/", *demo.page())] if asked.gateway.demo else [],
         TrustedProxies(asked.gateway.trusted_proxies),
         tls.client_params,
     )
+
+
+def make_register(reactor: Any, gateway: settings.Gateway) -> Register:
+    """Who is connected, where PHP is to hear of the end; opens nothing yet."""
+    folder = gateway.state or journal.default_folder(os.environ, is_root=os.geteuid() == 0)
+    book = journal.Journal(folder, NODE, reactor.callFromThread)
+    return Register(book, Timeouts(reactor), time.time, departure_limits(gateway))
+
+
+def departure_limits(gateway: settings.Gateway) -> DepartureLimits:
+    """What the register is to know of the settings."""
+    return DepartureLimits(gateway.disconnect_age, gateway.disconnect_backlog)
 
 
 def make_options(limits: settings.Limits) -> WebSocketOptions:
@@ -62,10 +87,6 @@ def make_options(limits: settings.Limits) -> WebSocketOptions:
             channels_per_connection=limits.channels_per_connection,
             max_channels=limits.max_channels,
             publish_backlog=limits.publish_backlog,
-            channel_history=limits.channel_history,
-            channel_history_age=limits.channel_history_age,
-            channel_history_bytes=limits.channel_history_bytes,
-            push_buffer=limits.push_buffer,
             variables_per_connection=limits.variables_per_connection,
             variable_bytes_per_connection=limits.variable_bytes_per_connection,
         ),
@@ -131,13 +152,19 @@ def check_scripts(asked: settings.Settings) -> None:
 
 
 def make_routes(
-    routes: Sequence[settings.Route], pools: Mapping[str, ConnectionPool]
+    routes: Sequence[settings.Route], pools: Mapping[str, ConnectionPool], register: Register
 ) -> list[Route]:
     """`routes` as the gateway knows them; `pools` has the pool of each, by name."""
-    return [_route(route, pools[route.pool]) for route in routes]
+    return [_route(route, pools[route.pool], register) for route in routes]
 
 
-def _route(route: settings.Route, pool: ConnectionPool) -> Route:
+def _conversation(route: settings.Route, register: Register) -> MakeConversation | None:
+    if route.events == ("message",):
+        return None
+    return partial(EventfulConversation, register)
+
+
+def _route(route: settings.Route, pool: ConnectionPool, register: Register) -> Route:
     root = route.root.rstrip("/")
     script = cgi.Script(route.script, route.script.removeprefix(root), root or "/")
     return Route(
@@ -149,4 +176,6 @@ def _route(route: settings.Route, pool: ConnectionPool) -> Route:
         on_error=route.on_error,
         text_content_type=route.text_content_type,
         binary_content_type=route.binary_content_type,
+        events=frozenset(route.events),
+        make_conversation=_conversation(route, register),
     )

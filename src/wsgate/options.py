@@ -70,6 +70,7 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("script", "s", "FILE", Route),
             Option("fastcgi", "f", "ENDPOINT", Pool, repeat=True),
             Option("path", "", "PATH", Route),
+            Option("events", "", "LIST", Route),
         ),
     ),
     (
@@ -240,10 +241,13 @@ class Options(TwistedOptions):
         tree: dict[str, Any] = {"gateway": gateway}
         if self["fastcgi"]:
             tree["pools"] = {"default": {"fastcgi": self["fastcgi"]}}
+        route: dict[str, Any] = {"path": path}
         if self["script"] is not None:
-            tree["route"] = [{"path": path, "script": self["script"]}]
-        elif self["path"] is not None:
-            tree["route"] = [{"path": path}]
+            route["script"] = self["script"]
+        if self["events"] is not None:
+            route["events"] = [word.strip() for word in self["events"].split(",")]
+        if len(route) > 1 or self["path"] is not None:
+            tree["route"] = [route]
         return tree
 
     def getUsage(self, width: int | None = None) -> str:

@@ -20,7 +20,9 @@ from wsgate.tls import TLSError
 
 log = Logger(namespace="wsgate")
 
-CHANGEABLE = frozenset({"drain_timeout", "close_spread", "stop_timeout"})
+CHANGEABLE = frozenset(
+    {"drain_timeout", "close_spread", "stop_timeout", "disconnect_age", "disconnect_backlog"}
+)
 """What of `[gateway]` can change at run time; everything of the other sections can."""
 
 

@@ -27,13 +27,17 @@ from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.garbage import collect_rarely
+from wsgate.gateway import Register
+from wsgate.journal import JournalError
 from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
 from wsgate.making import (
     all_routes,
     check_scripts,
+    departure_limits,
     make_factory,
     make_options,
+    make_register,
     make_routes,
     read_certificates,
 )
@@ -42,7 +46,7 @@ from wsgate.monotonic import keep_monotonic
 from wsgate.options import Options as CommandLine
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit, warnings_to
 from wsgate.proxies import LOCAL, TrustedProxies
-from wsgate.reload import Reload
+from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
 from wsgate.systemd import Systemd
 from wsgate.turnover import Turnover
@@ -150,10 +154,11 @@ def _gateway(
     check_scripts(asked)
     routes = all_routes(asked)
     turnover = Turnover(reactor, asked, routes)
-    factory = make_factory(reactor, asked, routes, turnover.pools)
+    register = make_register(reactor, asked.gateway)
+    factory = make_factory(reactor, asked, routes, turnover.pools, register)
     vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
-        reactor, factory, ports, turnover, asked, certificates, read_again, vitals
+        reactor, factory, ports, turnover, asked, certificates, read_again, vitals, register
     )
 
 
@@ -178,6 +183,7 @@ class GatewayService(Service):
         certificates: tls.Certificates | None = None,
         read_again: ReadAgain | None = None,
         vitals: Vitals | None = None,
+        register: Register | None = None,
     ) -> None:
         self.certificates = certificates
         """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
@@ -202,6 +208,7 @@ class GatewayService(Service):
         self._turnover = turnover
         self._is_alone = read_again is not None
         self._vitals = vitals
+        self._register = register or make_register(reactor, asked.gateway)
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
@@ -248,10 +255,12 @@ class GatewayService(Service):
         super().startService()
         call_directly(self._reactor)
         try:
+            self._begin_journal(self.reload.settings.routes)
             for private in self._turnover.privates:
                 private.startService()
-        except (php.PHPError, OSError) as error:
+        except (JournalError, php.PHPError, OSError) as error:
             raise StartFailed(str(error)) from None
+        self._register.serve(self.factory.routes)
         self._watch_certificates()
         collect_rarely()
         floods.OF_THIS_PROCESS.start(self._reactor)
@@ -311,22 +320,35 @@ class GatewayService(Service):
 
     def hurry(self) -> None:
         """End a stop that has begun: cut off what is left, at once."""
+        self._register.departures.stop()
         self.factory.drop_all()
 
     async def _take(self, asked: settings.Settings) -> None:
         """Put other settings in place. Nothing has changed if it raises."""
         check_scripts(asked)
         routes = all_routes(asked)
+        try:
+            self._begin_journal(routes)
+        except JournalError as error:
+            raise NotTaken(str(error)) from None
 
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
-            made = make_routes(routes, pools)
+            made = make_routes(routes, pools, self._register)
             options = make_options(asked.limits)
             if options != self.factory.options:
                 self.factory.change_options(options)
             self._make_room()
-            return self.factory.change_routes(made, asked.gateway.close_spread)
+            has_clients = self.factory.change_routes(made, asked.gateway.close_spread)
+            self._register.limits = departure_limits(asked.gateway)
+            self._register.serve(self.factory.routes)
+            departures = self._register.departures
+            return lambda: has_clients() or departures.is_using_others(self.pools)
 
         await self._turnover.change(asked, routes, switch)
+
+    def _begin_journal(self, routes: Sequence[settings.Route]) -> None:
+        if any("disconnect" in route.events for route in routes):
+            self._register.begin()
 
     async def _stop(self) -> None:
         await DeferredList([_deferred(port.stopListening()) for port in self.listening])
@@ -334,10 +356,12 @@ class GatewayService(Service):
         drained = self.factory.drain(self.farewell, self._asked.close_spread)
         limit = self._reactor.callLater(self._asked.drain_timeout, self._give_up)
         await drained
+        await self._register.departures.settled()
         if limit.active():
             limit.cancel()
         self._turnover.stop_pools()
         await self._turnover.stop_privates()
+        self._register.stop()
         if self._vitals is not None:
             self._vitals.stop()
         floods.OF_THIS_PROCESS.stop()
@@ -345,9 +369,10 @@ class GatewayService(Service):
 
     def _give_up(self) -> None:
         log.warn(
-            "connections with answers due after {seconds:g} s are given up",
+            "what has no answer after {seconds:g} s is given up",
             seconds=self._asked.drain_timeout,
         )
+        self._register.departures.stop()
         self._turnover.stop_pools()
         self.factory.give_up()
         self.factory.close_all()

@@ -60,6 +60,9 @@ def test_the_defaults_are_these(folder):
             "control_max_body": MIB,
             "control_max_connections": 256,
             "control_time_per_turn": 0.002,
+            "state": None,
+            "disconnect_age": 86400.0,
+            "disconnect_backlog": 100_000,
             "demo": False,
         },
         "limits": {
@@ -87,9 +90,6 @@ def test_the_defaults_are_these(folder):
             "push_buffer": MIB,
             "channels_per_connection": 32,
             "max_channels": 100_000,
-            "channel_history": 0,
-            "channel_history_age": 300.0,
-            "channel_history_bytes": 64 * MIB,
             "variables_per_connection": 32,
             "variable_bytes_per_connection": 4 * KIB,
             "publish_backlog": 64 * MIB,
@@ -202,7 +202,6 @@ def test_each_number_is_taken_at_its_bounds_and_refused_past_them(folder, sectio
 
 
 OFF_AT_0 = {
-    "channel_history",
     "ping_interval",
     "max_connections_per_address",
     "new_connections_per_address",
@@ -542,8 +541,16 @@ LINES = [
         "known: app, web",
     ),
     (
-        {"route": [{"script": "ws.php", "events": ["connect"]}]},
-        'route[/].events = "connect": write "message"',
+        {"route": [{"script": "ws.php", "events": ["conect"]}]},
+        'route[/].events = "conect": not an event; write connect, message or disconnect',
+    ),
+    (
+        {"route": [{"script": "ws.php", "events": []}]},
+        "route[/].events = []: empty; one at least is needed",
+    ),
+    (
+        {"route": [{"script": "ws.php", "events": ["connect", "connect"]}]},
+        'route[/].events = "connect": given twice',
     ),
     (
         {"route": [{"script": "ws.php", "origins": ["https://a.example/"]}]},

@@ -1,20 +1,27 @@
 """wsgate.gateway.eventful: PHP is asked who may come in."""
 
+from functools import partial
+
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from tests.fakes import FakePeer, FakePool
+from tests.fakes import FakeBook, FakePeer, FakePool
 from wsgate import cgi
-from wsgate.fastcgi import Lane, QueueFull, ResponseTimeout
+from wsgate.fastcgi import Lane, QueueFull, ResponseCutOff, ResponseTimeout
 from wsgate.gateway import (
     Accepted,
+    DepartureLimits,
     EventfulConversation,
     QueueLimits,
     RefusedByBackend,
+    Register,
     Route,
 )
+from wsgate.gateway.register import Sequence
 from wsgate.gateway.route import subprotocol_params
 from wsgate.http1 import RequestHead
+from wsgate.timeouts import Timeouts
 
 OFFERS = RequestHead(b"GET", b"/", b"HTTP/1.1", ((b"sec-websocket-protocol", b"v1, v2"),))
 
@@ -23,13 +30,19 @@ class Meeting:
     """One client at the door of a route with `events`."""
 
     def __init__(self, *events, subprotocol=None, on_error="reply"):
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.book = FakeBook()
+        self.register = Register(
+            self.book, Timeouts(self.clock), self.clock.seconds, DepartureLimits()
+        )
         self.pool, self.peer = FakePool(), FakePeer()
         self.route = Route(
             path="/",
             script=cgi.Script("/w.php", "/w.php", "/"),
             pool=self.pool,
             events=frozenset(events or ("connect", "message")),
-            make_conversation=EventfulConversation,
+            make_conversation=partial(EventfulConversation, self.register),
             on_error=on_error,
         )
         params = b"PARAMS" + subprotocol_params(subprotocol)
@@ -41,12 +54,28 @@ class Meeting:
         if self.answer is not None:
             self.answer.addBoth(self.results.append)
 
+    def let_in(self):
+        """Up to the 101."""
+        self.book.write()
+        self.pool.answer()
+        self.conversation.opened()
+
+    def told(self) -> list[bytes]:
+        """What PHP was asked, but for messages."""
+        self.book.write()
+        return [
+            event
+            for request in self.pool.requests
+            for event in (b"connect", b"disconnect")
+            if b"WSGATE_EVENT" + event in request.params
+        ]
+
     @property
     def error(self):
         return self.results[0].value
 
 
-def test_a_route_without_connect_lets_everybody_in_at_once():
+def test_a_route_that_asks_for_messages_alone_since_a_reload_lets_everybody_in_at_once():
     assert Meeting("message").answer is None
 
 
@@ -164,6 +193,170 @@ def test_a_client_that_leaves_while_php_decides_does_not_disturb_php():
     assert meeting.results == []
     meeting.pool.answer()
     assert meeting.results == [Accepted((), None)]
+
+
+ALL = ("connect", "message", "disconnect")
+
+
+def test_php_is_asked_only_once_the_journal_has_who_comes():
+    meeting = Meeting(*ALL)
+    assert meeting.pool.requests == []
+    assert not meeting.book.entries["id"].accepted
+    meeting.book.write()
+    assert meeting.told() == [b"connect"]
+
+
+def test_who_is_let_in_is_in_the_journal_until_php_has_heard_of_the_end():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    assert meeting.book.entries["id"].accepted
+    assert meeting.register.open == 1
+    meeting.conversation.connection_lost(4001, "böse")
+    assert meeting.told() == [b"connect", b"disconnect"]
+    assert meeting.register.open == 0
+    assert meeting.pool.lanes[-1] == Lane.DISCONNECT
+    params = meeting.pool.requests[-1].params
+    for part in ("CODE4001", "REASONböse", "WSGATE_ACCEPTEDyes", "WSGATE_ATTEMPT1", "PARAMS"):
+        assert part.encode() in params
+    assert meeting.book.entries
+    meeting.pool.answer()
+    assert meeting.book.entries == {}
+    assert meeting.register.departures.outcomes["delivered"] == 1
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 404, 410])
+def test_php_has_heard_whatever_it_thinks_of_it(status):
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.connection_lost(1000, "")
+    meeting.book.write()
+    meeting.pool.answer(header=b"Status: %d" % status)
+    assert meeting.book.entries == {}
+
+
+def test_who_is_refused_leaves_no_trace():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    meeting.pool.answer(header=b"Status: 403")
+    assert isinstance(meeting.error, RefusedByBackend)
+    assert meeting.book.entries == {}
+    assert meeting.register.open == 0
+
+
+def test_a_connect_that_never_ran_leaves_no_trace():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    meeting.pool.fail(QueueFull("x"))
+    assert meeting.book.entries == {}
+    assert meeting.told() == [b"connect"]
+
+
+def test_a_connect_whose_answer_is_lost_may_have_been_accepted():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    meeting.pool.fail(ResponseCutOff("x"))
+    assert isinstance(meeting.error, ResponseCutOff)
+    assert meeting.told() == [b"connect", b"disconnect"]
+    assert b"WSGATE_ACCEPTEDunknown" in meeting.pool.requests[-1].params
+
+
+def test_a_script_that_died_after_200_may_have_accepted():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    meeting.pool.answer(stderr=b"PHP message: PHP Fatal error:  x")
+    assert meeting.told() == [b"connect", b"disconnect"]
+
+
+def test_a_client_that_leaves_while_php_decides_has_left_when_it_has():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    meeting.pool.is_waiting = False
+    meeting.conversation.connection_lost(1006, "")
+    assert meeting.told() == [b"connect"]
+    meeting.pool.answer()
+    assert meeting.told() == [b"connect", b"disconnect"]
+    assert b"WSGATE_ACCEPTEDyes" in meeting.pool.requests[-1].params
+
+
+def test_a_client_that_leaves_before_php_is_asked_leaves_no_trace():
+    meeting = Meeting(*ALL)
+    meeting.conversation.connection_lost(1006, "")
+    meeting.book.write()
+    assert meeting.pool.requests == []
+    assert meeting.book.entries == {}
+    assert len(meeting.results) == 1
+
+
+def test_without_connect_who_comes_is_let_in_once_the_journal_has_it():
+    meeting = Meeting("message", "disconnect", subprotocol="v1")
+    assert meeting.results == []
+    meeting.book.write()
+    assert meeting.results == [Accepted((), "v1")]
+    meeting.conversation.connection_lost(1000, "")
+    assert meeting.told() == [b"disconnect"]
+
+
+def test_the_disconnect_waits_for_the_last_message_that_php_has():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.message_received(b"slow", False)
+    meeting.conversation.message_received(b"never", False)
+    meeting.pool.is_waiting = False
+    meeting.conversation.connection_lost(1001, "")
+    assert meeting.told() == [b"connect"]
+    assert meeting.book.entries["id"].code == 1001
+    meeting.pool.answer(b"to nobody")
+    assert meeting.told() == [b"connect", b"disconnect"]
+    assert [request.stdin for request in meeting.pool.requests] == [b"", b"slow", b""]
+    assert meeting.peer.did == ["idle"]
+
+
+def test_also_for_one_that_fails():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.message_received(b"slow", False)
+    meeting.pool.is_waiting = False
+    meeting.conversation.abandon()
+    meeting.conversation.connection_lost(1001, "")
+    meeting.pool.fail(ResponseTimeout("x"))
+    assert meeting.told() == [b"connect", b"disconnect"]
+
+
+def test_but_not_for_one_that_was_taken_back():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.message_received(b"waits", False)
+    meeting.conversation.connection_lost(1001, "")
+    assert meeting.told() == [b"connect", b"disconnect"]
+
+
+def test_the_disconnect_knows_the_user_that_php_has_bound():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.user = "42"
+    assert b"WSGATE_USER42" in meeting.book.entries["id"].params
+    meeting.conversation.connection_lost(1000, "")
+    meeting.conversation.user = None
+    assert meeting.told() == [b"connect", b"disconnect"]
+    assert b"WSGATE_USER42" in meeting.pool.requests[-1].params
+
+
+def test_every_event_has_the_sequence_of_its_connection():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    meeting.conversation.message_received(b"x", False)
+    meeting.pool.answer()
+    meeting.conversation.connection_lost(1000, "")
+    meeting.book.write()
+    assert len(meeting.pool.requests) == 3
+    for request in meeting.pool.requests:
+        assert b"WSGATE_SEQUENCE1000000000000" in request.params
+
+
+def test_the_sequence_grows_even_if_the_clock_does_not():
+    clock = [5.0, 5.0, 4.0, 6.0]
+    sequence = Sequence(lambda: clock.pop(0))
+    assert [sequence() for _ in range(4)] == [5_000_000, 5_000_001, 5_000_002, 6_000_000]
 
 
 @pytest.mark.parametrize("events", [("connect",), ("connect", "disconnect"), ("disconnect",)])

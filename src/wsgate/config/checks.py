@@ -149,9 +149,12 @@ def pool_name(value: str) -> str:
 
 def event(value: str) -> str:
     """An event PHP can get."""
-    if value != "message":
-        raise ValueError('write "message"')
+    if value not in EVENTS:
+        raise ValueError("not an event; write connect, message or disconnect")
     return value
+
+
+EVENTS = ("connect", "message", "disconnect")
 
 
 def origin(value: str) -> str:

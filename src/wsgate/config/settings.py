@@ -174,6 +174,34 @@ class Gateway:
             "more go through",
         ),
     )
+    state: str | None = field(
+        default=None,
+        metadata=about(
+            Path("folder"),
+            "where it is kept on disk of whose end PHP is to hear; one for each service",
+            limit="a folder that cannot be written, or that others may write, stops the start",
+            why="$STATE_DIRECTORY of systemd, else /var/lib/wsgate for root, else "
+            "~/.local/state/wsgate; made only if a route asks for disconnect",
+        ),
+    )
+    disconnect_age: float = field(
+        default=86400.0,
+        metadata=about(
+            Time(1, 365 * 86400),
+            "a disconnect is kept for a PHP that cannot be told",
+            limit="longer: it is given up, logged and counted",
+            why="a day is enough to mend PHP; what is older nobody waits for",
+        ),
+    )
+    disconnect_backlog: int = field(
+        default=100_000,
+        metadata=about(
+            Count(1, 10**7),
+            "disconnects that are kept for a PHP that cannot be told, in each process",
+            limit="more: the oldest is given up, logged and counted",
+            why="about 200 MiB of disk and of memory",
+        ),
+    )
     demo: bool = field(
         default=False,
         metadata=about(
@@ -359,9 +387,15 @@ class Route:
     events: tuple[str, ...] = field(
         default=("message",),
         metadata=about(
-            Texts(checks.event, unit="list of words", at_least=1, bounds="message"),
-            "the events PHP gets",
-            why="the only one so far",
+            Texts(
+                checks.event,
+                unit="list of words",
+                at_least=1,
+                bounds="connect, message, disconnect",
+            ),
+            "the events PHP gets: connect, message, disconnect",
+            limit="without message: a client that sends one is closed with 1008",
+            why="what most scripts want; docs/events.md says what the others promise",
         ),
     )
     origins: tuple[str, ...] = field(

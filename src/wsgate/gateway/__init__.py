@@ -12,19 +12,23 @@ from wsgate.gateway.answer import (
     reply_to_response,
 )
 from wsgate.gateway.conversation import Conversation, QueueLimits
+from wsgate.gateway.departures import DepartureLimits
 from wsgate.gateway.eventful import EventfulConversation
 from wsgate.gateway.peer import Peer
+from wsgate.gateway.register import Register
 from wsgate.gateway.route import MakeConversation, Route, Tally
 
 __all__ = [
     "Accepted",
     "Actions",
     "Conversation",
+    "DepartureLimits",
     "EventfulConversation",
     "MakeConversation",
     "Peer",
     "QueueLimits",
     "RefusedByBackend",
+    "Register",
     "Reply",
     "Route",
     "Tally",

@@ -1,4 +1,4 @@
-"""A conversation whose script hears of more than messages: it lets the client in."""
+"""A conversation whose script hears of more than messages: who comes, and who has left."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.fastcgi import ConnectionPool, Lane, Request, Response, Unsent
+from wsgate.fastcgi import (
+    ApplicationOverloaded,
+    ConnectionPool,
+    Lane,
+    NotSent,
+    Request,
+    Response,
+    Unsent,
+    encode_params,
+)
 from wsgate.gateway.admission import Accepted, Admission, RefusedByBackend, admission
-from wsgate.gateway.answer import failure_of, reply_to_failure
+from wsgate.gateway.answer import ScriptMissing, failure_of, reply_to_failure
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.peer import Peer
+from wsgate.gateway.register import Register, Visit
 from wsgate.gateway.route import Route, subprotocol_params
 from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line
@@ -22,18 +32,35 @@ class ClientGone(Exception):
     """The client left before it was let in, and PHP was not asked."""
 
 
+NEVER_RAN = (RefusedByBackend, ClientGone, NotSent, ApplicationOverloaded, ScriptMissing)
+"""Of a `connect` that ends so PHP does not think that it has let somebody in."""
+
+
 class EventfulConversation(Conversation):
-    """Asks PHP on `connect`, before the 101.
+    """Asks PHP on `connect`, before the 101, and tells it on `disconnect`.
+
+    Which of them holds for a connection is settled when it comes; a later reload is for later ones.
 
     Args:
+        register: of all such conversations.
         offered: the subprotocols in the handshake, of which PHP may take one.
         subprotocol: the one that is taken otherwise; `params` end with it.
     """
 
-    __slots__ = ("_admission", "_connecting", "_offered", "_subprotocol")
+    __slots__ = (
+        "_admission",
+        "_connecting",
+        "_is_opening",
+        "_is_running_on",
+        "_lost",
+        "_offered",
+        "_subprotocol",
+        "_visit",
+    )
 
     def __init__(
         self,
+        register: Register,
         connection_id: str,
         route: Route,
         params: bytes,
@@ -42,17 +69,26 @@ class EventfulConversation(Conversation):
         head: RequestHead,
         subprotocol: str | None,
     ) -> None:
-        super().__init__(connection_id, route, params, peer, limits)
+        number = encode_params([(b"WSGATE_SEQUENCE", str(register.sequence()).encode())])
+        super().__init__(connection_id, route, number + params, peer, limits)
         offered = head.tokens(b"sec-websocket-protocol")
         self._offered = frozenset(token.decode("latin-1") for token in offered)
         self._subprotocol = subprotocol
         self._connecting: tuple[ConnectionPool, Unsent, Deferred[Response]] | None = None
         self._admission: Admission | None = None
+        self._visit: Visit | None = None
+        if "disconnect" in route.events:
+            self._visit = register.visit(connection_id, route)
+        self._is_opening = False
+        self._is_running_on = False
+        """Whether PHP works on a message whose answer nobody waits for."""
+        self._lost: tuple[int, str] | None = None
 
     def open(self) -> Deferred[Accepted] | None:
-        """Ask PHP, where the route says so."""
-        if "connect" not in self._route.events:
+        """Make a note of who comes, and ask PHP, as the route says."""
+        if self._visit is None and "connect" not in self._route.events:
             return None
+        self._is_opening = True
         return Deferred.fromCoroutine(self._open())
 
     def opened(self) -> None:
@@ -86,7 +122,74 @@ class EventfulConversation(Conversation):
             if pool.withdraw(unsent):
                 turn.errback(ClientGone("the client left before PHP was asked"))
 
+    def connection_lost(self, code: int = 1006, reason: str = "") -> None:
+        """The client is gone; PHP hears of it after the last message it has."""
+        self.abandon()
+        self._lost = (code, reason)
+        if self._visit is not None and not self._is_opening:
+            self._visit.leave(code, reason, is_owed=self._is_running_on)
+
+    def _withdraw(self) -> bool:
+        withdrawn = super()._withdraw()
+        self._is_running_on = not withdrawn
+        return withdrawn
+
+    def callback(self, response: Response, /) -> None:
+        """The message in flight is answered."""
+        if not self._is_over():
+            super().callback(response)
+
+    def errback(self, error: Exception, /) -> None:
+        """The message in flight gets no answer."""
+        if not self._is_over():
+            super().errback(error)
+
+    def _is_over(self) -> bool:
+        """Whether this was the end of a message that nobody waits for any more."""
+        if not self._is_running_on:
+            return False
+        self._is_running_on = False
+        if self._lost is not None and self._visit is not None:
+            self._visit.deliver()
+        return True
+
+    def params_changed(self) -> None:
+        """User or variables are others now, on the disk too."""
+        # Who is about to come in is noted once that is so, and whose end is known stays as it was.
+        if self._visit is not None and not self._is_opening and self._lost is None:
+            self._visit.change(self._params)
+
     async def _open(self) -> Accepted:
+        try:
+            accepted = await self._admit()
+        except NEVER_RAN:
+            if self._visit is not None:
+                self._visit.cancel()
+            raise
+        except Exception:
+            # PHP may have let the client in; it hears that it did so in vain.
+            self._leave_unseen()
+            raise
+        self._is_opening = False
+        if self._visit is not None:
+            self._visit.accept(self._params)
+        if self._lost is not None:
+            self._leave_unseen()
+        return accepted
+
+    def _leave_unseen(self) -> None:
+        """The client will not be, or was not, there for the 101."""
+        if self._visit is not None:
+            code, reason = self._lost or (1006, "")
+            self._visit.leave(code, reason, is_owed=False)
+
+    async def _admit(self) -> Accepted:
+        if self._visit is not None:
+            await self._visit.begin(self._params)
+            if self._lost is not None:
+                raise ClientGone("the client left before PHP was asked")
+        if "connect" not in self._route.events:
+            return Accepted((), self._subprotocol)
         try:
             response = await self._ask_connect()
             admitted = admission(response.stdout, response.stderr, self._offered, self._subprotocol)
@@ -96,13 +199,14 @@ class EventfulConversation(Conversation):
             self._note_failure("connect", error, getattr(error, "stderr", b""))
             raise
         self._use_subprotocol(admitted.accepted.subprotocol)
-        for warning in admitted.warnings:
-            self._note("connect", LogLevel.warn, one_line(warning), kind=warning)
-        if response.stderr:
-            said = "PHP says: " + one_line(response.stderr)
-            self._note("connect", LogLevel.warn, said, kind=said)
+        self._note_warnings(admitted.warnings, response.stderr)
         self._admission = admitted
         return admitted.accepted
+
+    def _note_warnings(self, warnings: tuple[str, ...], stderr: bytes) -> None:
+        said = ("PHP says: " + one_line(stderr),) if stderr else ()
+        for warning in (*warnings, *said):
+            self._note("connect", LogLevel.warn, one_line(warning), kind=warning)
 
     async def _ask_connect(self) -> Response:
         turn: Deferred[Response] = Deferred()

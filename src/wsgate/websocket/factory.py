@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -153,6 +153,11 @@ class GatewayFactory(WebSocketServerFactory):
                 host=host,
                 seconds=_NOTED_FOR,
             )
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """Those that are served now, by their paths."""
+        return self._routes
 
     def route_for(self, path: str) -> Route | None:
         """The route of exactly this path, else the route of every path, else None."""

@@ -84,8 +84,9 @@ class GatewayProtocol(LastingProtocol):
         self._held = self._sending = None
         self._waiting = None
         if self._conversation is not None:
-            self.factory.channels.remove(self._conversation)
+            # While it still knows its user, of whom a disconnect tells PHP.
             self._conversation.connection_lost(*(self._closed_by_client or _NO_CLOSE))
+            self.factory.channels.remove(self._conversation)
             self._connectionLost(LOST if is_of_tls(reason) else reason)
         if not is_ordinary_end(reason):
             self._log_fault(reason)
