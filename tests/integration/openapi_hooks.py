@@ -1,0 +1,49 @@
+"""What schemathesis is told of wsgate beside its description: loaded by it, in its process.
+
+WSGATE_URL is where clients connect. Every other request that names a connection rightly gets the id
+of one that is open; what no JSON Schema can say of a name or a reason is left out.
+"""
+
+import os
+from itertools import count
+from urllib.parse import unquote
+
+import schemathesis
+from websockets.sync.client import connect
+
+_numbers = count()
+_guests = []
+
+
+def open_connection():
+    """A new connection's id. It reads whatever it is sent, and may be closed at any time."""
+    client = connect(os.environ["WSGATE_URL"], proxy=None, compression=None, max_size=None)
+    client.send("who am I?")
+    connection_id = client.recv(timeout=30)
+    client.recv_messages.high = None
+    _guests.append(client)
+    return connection_id
+
+
+def is_positive(case):
+    return case.meta is None or case.meta.generation.mode.is_positive
+
+
+@schemathesis.hook
+def filter_case(context, case):
+    if not is_positive(case):
+        return True
+    # As it stands in the path.
+    user = unquote((case.path_parameters or {}).get("user", "x"))
+    reason = (case.query or {}).get("reason", "")
+    return user.isprintable() and reason.isprintable() and len(reason.encode()) <= 123
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    named = case.path_parameters or {}
+    if "id" not in named or not is_positive(case) or next(_numbers) % 2:
+        return
+    # What is changed is judged anew, as it stands in the path: %40 would be no channel.
+    if all(unquote(value) == value for value in named.values()):
+        named["id"] = open_connection()
