@@ -33,7 +33,10 @@ ALLOWED = {
         "timeouts",
     },
     "journal": set(),
-    "grip": {"cgi", "channels", "gateway", "http1", "timeouts"},
+    "grip": {
+        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
+        "timeouts",
+    },
     "pusher": {"cgi", "fastcgi", "floods", "oneline", "timeouts"},
     "proxies": {"cgi", "floods"},
     "websocket": {
@@ -126,6 +129,7 @@ SANS_IO = [
     "fastcgi/breaker.py",
     "grip/events.py",
     "grip/control.py",
+    "grip/publish.py",
     "grip/request.py",
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
@@ -134,6 +138,8 @@ SANS_IO = [
     "channels/message.py",
     "channels/member.py",
     "channels/channel.py",
+    "channels/limits.py",
+    "channels/published.py",
     "channels/errors.py",
     "websocket/frames.py",
     "websocket/handshake.py",

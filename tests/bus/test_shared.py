@@ -84,6 +84,17 @@ def test_what_one_node_publishes_reaches_subscribers_of_all(nodes, clock):
     assert [m.got for m in (one, two, three)] == [[b"x"]] * 3
 
 
+def test_the_subscribers_of_a_channel_are_closed_on_all_nodes_behind_its_messages(nodes, clock):
+    one, two = nodes[0].member("room"), nodes[1].member("room")
+    other = nodes[1].member("another")
+    clock.advance(0)
+    channels = nodes[2].channels
+    channels.publish("room", Message(b"x"))
+    assert result(channels.close_subscribers("room", 4000, "bye")) == 2
+    assert [m.got for m in (one, two)] == [[b"x", (4000, "bye")]] * 2
+    assert other.got == []
+
+
 def test_one_connection_is_left_out_wherever_it_is(nodes, clock):
     one, two = nodes[0].member("room"), nodes[1].member("room")
     clock.advance(0)

@@ -108,6 +108,16 @@ def test_all_connections_of_a_user_get_what_is_sent_to_it(channels):
     assert two.got == [b"x"]
 
 
+def test_all_subscribers_of_a_channel_may_be_closed(channels):
+    one, two = member(channels, "1", "a"), member(channels, "2", "b")
+    result(channels.publish("a", Message(b"x")))
+    assert result(channels.close_subscribers("a", 4000, "bye")) == 1
+    assert result(channels.close_subscribers("nobody", 4000, "bye")) == 0
+    assert (one.got, two.got) == ([b"x", (4000, "bye")], [])
+    with pytest.raises(ChannelError):
+        channels.close_subscribers("a b", 4000, "bye")
+
+
 def test_one_connection_by_its_id(channels):
     one = member(channels, "1")
     assert result(channels.send_to_connection("1", Message(b"x")))

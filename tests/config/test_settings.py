@@ -90,6 +90,9 @@ def test_the_defaults_are_these(folder):
             "push_buffer": MIB,
             "channels_per_connection": 32,
             "max_channels": 100_000,
+            "channel_history": 0,
+            "channel_history_age": 300.0,
+            "channel_history_bytes": 64 * MIB,
             "variables_per_connection": 32,
             "variable_bytes_per_connection": 4 * KIB,
             "publish_backlog": 64 * MIB,
@@ -202,6 +205,7 @@ def test_each_number_is_taken_at_its_bounds_and_refused_past_them(folder, sectio
 
 
 OFF_AT_0 = {
+    "channel_history",
     "ping_interval",
     "max_connections_per_address",
     "new_connections_per_address",

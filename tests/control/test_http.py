@@ -492,3 +492,24 @@ def test_an_error_of_ours_is_500_and_one_line_without_the_clients_text(action):
 def test_answers_are_counted_by_status(interface):
     interface.ask(GET + GET + GET.replace(b"/it", b"/no"))
     assert interface.factory.statuses == {200: 2, 404: 1}
+
+
+def test_a_path_may_accept_another_proof_than_the_token():
+    interface = Interface(TOKEN)
+    (it,) = interface.factory.endpoints
+    interface.factory.endpoints = [it._replace(proof=lambda given: given == "Bearer mine")]
+    get = "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    mine = "Authorization: Bearer mine\r\n"
+    for target, headers, status in [
+        ("/it", mine, b"200"),
+        ("/it?x=1", mine, b"200"),
+        ("/it", f"Authorization: Bearer {TOKEN.decode()}\r\n", b"200"),
+        ("/it", "Authorization: Bearer other\r\n", b"401"),
+        ("/it", mine * 2, b"401"),
+        ("/it", "", b"401"),
+        ("/it/", mine, b"401"),
+        ("/%zz", mine, b"401"),
+        ("/other", mine, b"401"),
+    ]:
+        sent, _ = interface.ask((get % (target, headers)).encode())
+        assert sent.split()[1] == status, (target, headers)

@@ -28,6 +28,13 @@ SECRET = b"0123456789abcdef0123456789abcdef"
 KEY = Key("HS256", SECRET)
 
 
+class Held:
+    """A key that stays."""
+
+    def __init__(self, key):
+        self.key = key
+
+
 def pem(private, encryption=None):
     encryption = encryption or NoEncryption()
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
@@ -98,7 +105,7 @@ def test_other_private_keys_are_refused(tmp_path, rsa_key):
 
 def test_a_signature_names_its_issuer_and_its_end():
     now = time.time()
-    token = Signature(KEY, "pushpin", lambda: now).token()
+    token = Signature(Held(KEY), "pushpin", lambda: now).token()
     claims = jwt.decode(token, SECRET, algorithms=["HS256"], issuer="pushpin")
     assert claims == {"iss": "pushpin", "exp": int(now + VALID_FOR)}
 
@@ -108,13 +115,13 @@ def test_private_keys_sign_too(tmp_path, algorithm, rsa_key):
     private = rsa_key if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
     key = read_key(written(tmp_path, pem(private)))
     assert key.algorithm == algorithm
-    token = Signature(key, "me", time.time).token()
+    token = Signature(Held(key), "me", time.time).token()
     assert jwt.decode(token, private.public_key(), algorithms=[algorithm])["iss"] == "me"
 
 
 def test_a_signature_is_used_for_a_minute_and_not_when_the_clock_went_back():
     clock = [1000.0]
-    signature = Signature(KEY, "me", lambda: clock[0])
+    signature = Signature(Held(KEY), "me", lambda: clock[0])
     first = signature.token()
     clock[0] += RENEWED_AFTER - 1
     assert signature.token() is first

@@ -6,9 +6,8 @@ import pytest
 
 from tests.websocket.test_frames import frames
 from tests.websocket.test_protocol import BINARY, CLOSE, TEXT, Gateway, frame
-from wsgate.channels import ChannelError, ChannelLimits, Message
+from wsgate.channels import WAITING_OVERHEAD, ChannelError, ChannelLimits, Message
 from wsgate.websocket import WebSocketOptions
-from wsgate.websocket.pushing import EACH
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ def test_php_is_not_asked_while_pushes_wait(gateway):
 def test_what_waits_may_be_as_much_as_the_buffer_and_one_byte_more_ends_it():
     gateway = opened(push_buffer=1000)
     gateway.protocol.pauseProducing()
-    size = 500 - EACH
+    size = 500 - WAITING_OVERHEAD
     assert push(gateway, b"a" * size)
     assert push(gateway, b"b" * size)
     found = member(gateway)

@@ -50,6 +50,8 @@ class Kind(IntEnum):
     CONNECTION_INFO = 7
     SEND_TO_USER = 8
     CLOSE_USER = 9
+    CLOSE_SUBSCRIBERS = 10
+    """Of a channel, among its messages; the payload as in CLOSE_CONNECTION."""
 
 
 _KINDS = {int(kind): kind for kind in Kind}

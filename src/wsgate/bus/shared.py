@@ -194,13 +194,16 @@ class SharedChannels(Channels):
     def _deliver_published(self, channel: str, data: bytes) -> None:
         try:
             envelope = decode(data)
-            if envelope.kind is not Kind.MESSAGE:
+            if envelope.kind not in (Kind.MESSAGE, Kind.CLOSE_SUBSCRIBERS):
                 raise EnvelopeError("not a message of a channel")
         except EnvelopeError as error:
             self._drop(error)
             return
         try:
-            self._publish_here(channel, _message(envelope), envelope.except_id)
+            if envelope.kind is Kind.CLOSE_SUBSCRIBERS:
+                super().close_subscribers(channel, *_code_and_reason(envelope.payload))
+            else:
+                self._publish_here(channel, _message(envelope), envelope.except_id)
         except ChannelError as error:
             self._gap(channel, 1)
             _log.error("channel {channel}: {error}", channel=channel, error=str(error))
@@ -258,6 +261,14 @@ class SharedChannels(Channels):
     def close_user(self, user: str, code: int, reason: str) -> Deferred[int]:
         """See `Channels`."""
         return self._nodes.ask_user(user, Kind.CLOSE_USER, _close(code, reason))
+
+    def close_subscribers(self, channel: str, code: int, reason: str) -> Deferred[int]:
+        """See `Channels`; fires with how many were subscribed on all nodes, once the bus has it."""
+        check_channel(channel)
+        payload = _close(code, reason)
+        return self.bus.publish(
+            channel, encode(Envelope(Kind.CLOSE_SUBSCRIBERS, self.node, payload=payload))
+        )
 
     def subscribe_connection(self, connection_id: str, channel: str) -> Deferred[bool]:
         """See `Channels`."""

@@ -4,14 +4,16 @@ A connection is a `Member` here. `Channels` has them all, and gives a `Message` 
 slices, so that nobody else waits. No transport, no Autobahn, no PHP.
 """
 
-from wsgate.channels.channels import ChannelLimits, Channels
+from wsgate.channels.channels import Channels
 from wsgate.channels.errors import ChannelError
+from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, ChannelSet, Member
 from wsgate.channels.message import Message
 from wsgate.channels.names import check_channel, check_user, is_plain_channel
 
 __all__ = [
     "NO_CHANNELS",
+    "WAITING_OVERHEAD",
     "ChannelError",
     "ChannelLimits",
     "ChannelSet",

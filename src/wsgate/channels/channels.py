@@ -1,223 +1,27 @@
-"""All open connections of this process, their channels and their users."""
+"""What is sent to connections, users and channels, and what is known of them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from wsgate.channels.channel import Channel
 from wsgate.channels.errors import ChannelError
-from wsgate.channels.fanout import Act, Fanout
-from wsgate.channels.member import NO_CHANNELS, Member
+from wsgate.channels.fanout import Act
+from wsgate.channels.member import Member
 from wsgate.channels.message import Message
-from wsgate.channels.names import check_channel, check_user
-
-_log = Logger(namespace="wsgate")
-
-
-class ChannelLimits(NamedTuple):
-    """How much there may be; the names are those of `[limits]`."""
-
-    channels_per_connection: int = 32
-    max_channels: int = 100_000
-    publish_backlog: int = 64 * 1024 * 1024
-    """Bytes of all messages whose receivers have not all been given them."""
-    variables_per_connection: int = 32
-    variable_bytes_per_connection: int = 4096
-    """Names and values of all variables of one connection."""
+from wsgate.channels.names import check_channel
+from wsgate.channels.published import Published
+from wsgate.channels.rooms import Rooms, new_channel
 
 
-class Channels:
-    """Open connections by id, by user and by channel.
+class Channels(Rooms):
+    """What may have to ask other processes gives a Deferred.
 
-    What may have to ask other processes gives a Deferred; here it fires at once, but for what has
-    so many receivers that it goes out in slices.
-
-    Args:
-        clock: times the slices.
-        limits: may be replaced at any time, for what comes after.
-        hits: counts the limits that were hit, by the name of the setting.
+    Here it fires at once, but for what has so many receivers that it goes out in slices.
     """
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        limits: ChannelLimits | None = None,
-        hits: Counter[str] | None = None,
-    ) -> None:
-        self.limits = limits or ChannelLimits()
-        self.on_occupied: list[Callable[[str], object]] = []
-        """Called with a channel that has its first subscriber."""
-        self.on_vacated: list[Callable[[str], object]] = []
-        """Called with a channel that has lost its last one."""
-        self.on_joined: list[Callable[[str, str], object]] = []
-        """Called with a channel and a user whose first connection is in it now."""
-        self.on_left: list[Callable[[str, str], object]] = []
-        """Called with a channel and a user whose last connection has left it."""
-        self.published = 0
-        """Publishes to channels so far."""
-        self.delivered = 0
-        """Messages given to connections so far, by whichever way."""
-        self.subscriptions = 0
-        """Subscriptions there are now."""
-        self._hits: Counter[str] = hits if hits is not None else Counter()
-        self._fanout = Fanout(clock)
-        self._members: dict[str, Member] = {}
-        self._channels: dict[str, Channel] = {}
-        self._users: dict[str, dict[Member, None]] = {}
-
-    @property
-    def count(self) -> int:
-        """How many channels there are."""
-        return len(self._channels)
-
-    def hit(self, limit: str) -> None:
-        """Count that `limit` took effect."""
-        self._hits[limit] += 1
-
-    # -- connections
-
-    def add(self, member: Member) -> None:
-        """A connection is open."""
-        self._members[member.connection_id] = member
-        if member.user is not None:
-            self._remember_user(member, member.user)
-
-    def remove(self, member: Member) -> None:
-        """A connection is gone: it leaves its channels. Harmless when it was never added.
-
-        `member.user` stays as it is.
-        """
-        found = self._members.pop(member.connection_id, None)
-        if found is None:
-            return
-        for name in tuple(found.channels):
-            self._leave(found, name)
-        if found.user is not None:
-            self._forget_user(found, found.user)
-
-    def find(self, connection_id: str) -> Member | None:
-        """The open connection of this id in this process."""
-        return self._members.get(connection_id)
-
-    def subscribe(
-        self, member: Member, channel: str, *, recover_from: tuple[str, ...] | None = None
-    ) -> None:
-        """Give `member` what is published to `channel` from now on. Harmless when it was before.
-
-        Raises:
-            ChannelError: no such name may be, there are too many channels, or `member` is not open.
-        """
-        if channel in member.channels:
-            return
-        check_channel(channel)
-        if self._members.get(member.connection_id) is not member:
-            raise ChannelError(f"connection {member.connection_id} is not open")
-        limits = self.limits
-        if len(member.channels) >= limits.channels_per_connection:
-            raise self._too_many("channels_per_connection", "this connection has", channel)
-        found = self._channels.get(channel)
-        if found is None:
-            if len(self._channels) >= limits.max_channels:
-                raise self._too_many("max_channels", "there are", channel)
-            found = self._channels[channel] = Channel(channel)
-        self._join(member, found)
-
-    def _too_many(self, limit: str, has: str, channel: str) -> ChannelError:
-        self._hits[limit] += 1
-        return ChannelError(
-            f"{has} {getattr(self.limits, limit)} channels already, so {channel} cannot be one; "
-            f"raise limits.{limit}, or unsubscribe from others first",
-            limit,
-        )
-
-    def _join(self, member: Member, channel: Channel) -> None:
-        is_first = channel.is_empty
-        is_new_user = channel.add(member)
-        member.channels = {*member.channels, channel.name}
-        self.subscriptions += 1
-        if is_first:
-            self._occupied(channel.name)
-        if is_new_user and member.user is not None:
-            self._joined(channel.name, member.user)
-
-    def unsubscribe(self, member: Member, channel: str) -> None:
-        """Give `member` nothing more of `channel`. Harmless when it gets nothing of it."""
-        if channel in member.channels:
-            self._leave(member, channel)
-
-    def _leave(self, member: Member, name: str) -> None:
-        channel = self._channels[name]
-        is_gone_user = channel.remove(member)
-        member.channels = (member.channels - {name}) or NO_CHANNELS
-        self.subscriptions -= 1
-        if channel.is_empty:
-            del self._channels[name]
-        if is_gone_user and member.user is not None:
-            self._left(name, member.user)
-        if channel.is_empty:
-            self._vacated(name)
-
-    def bind_user(self, member: Member, user: str) -> None:
-        """Let `member` be a connection of `user`, and no longer of another; "" of none.
-
-        Raises:
-            ChannelError: no user may be called so.
-        """
-        new = check_user(user) if user else None
-        old = member.user
-        if new == old:
-            return
-        member.user = new
-        for name in tuple(member.channels):
-            self._change_user(self._channels[name], old, new)
-        if old is not None:
-            self._forget_user(member, old)
-        if new is not None and member.connection_id in self._members:
-            self._remember_user(member, new)
-
-    def _change_user(self, channel: Channel, old: str | None, new: str | None) -> None:
-        if old is not None and channel.user_went(old):
-            self._left(channel.name, old)
-        if new is not None and channel.user_came(new):
-            self._joined(channel.name, new)
-
-    def _remember_user(self, member: Member, user: str) -> None:
-        if user not in self._users:
-            self._user_came(user)
-        self._users.setdefault(user, {})[member] = None
-
-    def _forget_user(self, member: Member, user: str) -> None:
-        connections = self._users.get(user, {})
-        connections.pop(member, None)
-        if not connections and self._users.pop(user, None) is not None:
-            self._user_went(user)
-
-    # -- what may be of interest to others; `wsgate.bus` asks all processes first
-
-    def _occupied(self, channel: str) -> None:
-        _tell(self.on_occupied, channel)
-
-    def _vacated(self, channel: str) -> None:
-        _tell(self.on_vacated, channel)
-
-    def _joined(self, channel: str, user: str) -> None:
-        _tell(self.on_joined, channel, user)
-
-    def _left(self, channel: str, user: str) -> None:
-        _tell(self.on_left, channel, user)
-
-    def _user_came(self, user: str) -> None:
-        """The first connection of `user` is here."""
-
-    def _user_went(self, user: str) -> None:
-        """The last one is not any more."""
 
     # -- messages
 
@@ -236,30 +40,69 @@ class Channels:
         self.published += 1
         return self._publish_here(channel, message, except_id)
 
-    def _publish_here(self, channel: str, message: Message, except_id: str | None) -> Deferred[int]:
-        found = self._channels.get(channel)
+    def _publish_here(
+        self,
+        channel: str,
+        message: Message,
+        except_id: str | None,
+        at: tuple[str, int] | None = None,
+    ) -> Deferred[int]:
+        """As `publish`, in this process.
+
+        Args:
+            at: epoch and offset of the message, where others have given it its place.
+        """
+        self._check_backlog(message)
+        found = self._channels.get(channel) or self._past.resting(channel)
         if found is None:
+            if not (self.limits.channel_history and self._has_room()):
+                return succeed(0)
+            found = new_channel(channel)
+        if at is not None and at != (found.epoch, found.offset + 1):
+            self._past.forget(found)
+            found.epoch, found.offset = at[0], at[1] - 1
+        published = found.advance(message, self._clock.seconds())
+        self._keep(found, published)
+        if found.is_empty:
             return succeed(0)
-        subscribers = found.subscribers
+        return self._give(found, published, except_id)
+
+    def _keep(self, channel: Channel, published: Published) -> None:
+        limits = self.limits
+        if not limits.channel_history:
+            return
+        if self._past.keep(channel, published, limits):
+            self.hit("channel_history_bytes")
+        if channel.is_empty:
+            self._past.rest(channel, limits)
+
+    def _give(self, channel: Channel, published: Published, except_id: str | None) -> Deferred[int]:
+        subscribers = channel.subscribers
         excepted = self._members.get(except_id) if except_id is not None else None
+        message, offset = published.message, published.offset
 
         def give(member: Member) -> bool:
-            return member in subscribers and member is not excepted and member.push(message)
+            # Whoever came, or came again, after it was published is not meant.
+            if member is excepted or subscribers.get(member, offset) >= offset:
+                return False
+            return member.push(published.envelope if channel.gets_envelopes(member) else message)
 
-        return self._deliver(channel, found.receivers(), give, message)
+        return self._deliver(channel.name, channel.receivers(), give, message)
 
-    def _deliver(
-        self, key: str, receivers: tuple[Member, ...], give: Act, message: Message
-    ) -> Deferred[int]:
+    def _check_backlog(self, message: Message) -> None:
         waiting = self._fanout.waiting_bytes
         # One that is longer than the limit goes out all the same where nothing waits.
         if waiting and waiting + len(message) > self.limits.publish_backlog:
-            self._hits["publish_backlog"] += 1
+            self.hit("publish_backlog")
             raise ChannelError(
                 f"{waiting} bytes of messages wait to be delivered; publish less, or raise "
                 "limits.publish_backlog",
                 "publish_backlog",
             )
+
+    def _deliver(
+        self, key: str, receivers: tuple[Member, ...], give: Act, message: Message
+    ) -> Deferred[int]:
         return self._fanout.send(key, receivers, give, len(message)).addCallback(self._delivered_to)
 
     def _delivered_to(self, delivered: int) -> int:
@@ -286,6 +129,7 @@ class Channels:
         Raises:
             ChannelError: more is sent than goes out.
         """
+        self._check_backlog(message)
         return self._deliver(
             _user_key(user), self._connections_of(user), lambda one: one.push(message), message
         )
@@ -293,11 +137,20 @@ class Channels:
     def close_user(self, user: str, code: int, reason: str) -> Deferred[int]:
         """Close every connection of `user`; fires with how many there were."""
 
-        def close(member: Member) -> bool:
-            member.close(code, reason)
-            return True
+        return self._fanout.send(_user_key(user), self._connections_of(user), _closer(code, reason))
 
-        return self._fanout.send(_user_key(user), self._connections_of(user), close)
+    def close_subscribers(self, channel: str, code: int, reason: str) -> Deferred[int]:
+        """Close every subscriber of `channel`, behind what was published to it before.
+
+        Fires with how many there were.
+
+        Raises:
+            ChannelError: no channel may be called so.
+        """
+        found = self._channels.get(check_channel(channel))
+        if found is None:
+            return succeed(0)
+        return self._fanout.send(channel, found.receivers(), _closer(code, reason))
 
     def _connections_of(self, user: str) -> tuple[Member, ...]:
         return tuple(self._users.get(user, ()))
@@ -341,14 +194,14 @@ class Channels:
         return succeed(info)
 
 
+def _closer(code: int, reason: str) -> Act:
+    def close(member: Member) -> bool:
+        member.close(code, reason)
+        return True
+
+    return close
+
+
 def _user_key(user: str) -> str:
     # No channel has a space in its name.
     return "user " + user
-
-
-def _tell(listeners: list[Callable[..., object]], *what: object) -> None:
-    for listener in listeners:
-        try:
-            listener(*what)
-        except Exception:
-            _log.failure("a listener to channels failed")

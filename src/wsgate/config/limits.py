@@ -232,6 +232,34 @@ class Limits:
             why="names may come from clients by way of PHP; each takes about a KiB",
         ),
     )
+    channel_history: int = field(
+        default=0,
+        metadata=about(
+            Count(1, 1000, zero=True),
+            "messages kept of one channel, for clients that come back",
+            limit="older ones are forgotten: what began before them cannot be recovered",
+            why="off: it costs memory, and is of use to clients only that keep their place",
+        ),
+    )
+    channel_history_age: float = field(
+        default=300.0,
+        metadata=about(
+            Time(1, 86400),
+            "that a message is kept, and a channel after its last subscriber",
+            limit="older ones are forgotten",
+            why="a train through a tunnel, a restart of a browser",
+        ),
+    )
+    channel_history_bytes: int = field(
+        default=64 * MIB,
+        metadata=about(
+            Size(KIB, 64 * GIB),
+            "memory for the messages kept of all channels; each takes four times its size, and 400 "
+            "bytes",
+            limit="more: the oldest are forgotten",
+            why="however many channels there are, they do not fill the memory",
+        ),
+    )
     variables_per_connection: int = field(
         default=32,
         metadata=about(

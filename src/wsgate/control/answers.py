@@ -26,6 +26,7 @@ class Asked(NamedTuple):
     parts: tuple[str, ...] = ()
     query: str = ""
     content_type: str = ""
+    authorization: str = ""
     values: Mapping[str, Any] = {}
 
 
@@ -106,11 +107,13 @@ class Operation(NamedTuple):
 class Endpoint(NamedTuple):
     """One path: its segments, None for any one, and what each method does.
 
-    A bare `Action` is told nothing about, and reads the query itself.
+    A bare `Action` is told nothing about, and reads the query itself. `proof` says whether a value
+    of Authorization lets in here whoever has not the token of `--control-token-file`.
     """
 
     path: tuple[str | Part | None, ...]
     methods: Mapping[str, Operation | Action]
+    proof: Callable[[str], bool] | None = None
 
 
 def object_of(**properties: object) -> dict[str, object]:
@@ -145,6 +148,16 @@ def answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[An
         return refused(400, str(error))
     except Refusal as refusal:
         return refusal.answer
+
+
+def is_proved(endpoints: Sequence[Endpoint], path: str, authorization: str) -> bool:
+    """Whether `authorization` lets in at this path without the token, by the endpoint's `proof`."""
+    try:
+        segments = read_segments(path)
+    except Malformed:
+        return False
+    found = next((e for e in endpoints if _matches(e.path, segments)), None)
+    return found is not None and found.proof is not None and found.proof(authorization)
 
 
 def _answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[Answer]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPFactory, Request
 
-from wsgate.control.answers import Answer, Endpoint, refused
+from wsgate.control.answers import Answer, Endpoint, is_proved, refused
 from wsgate.control.http import ControlChannel
 from wsgate.control.token import is_allowed
 from wsgate.control.turns import Turns
@@ -98,10 +98,11 @@ class ControlFactory(HTTPFactory):
         self._idle.pop(channel, None)
         self.connections.discard(channel)
 
-    def refusal(self, request: Request, length: int | None) -> Answer | None:
-        """Why a request is not even read to its end; None if it is."""
+    def refusal(self, request: Request, path: bytes, length: int | None) -> Answer | None:
+        """Why a request is not even read to its end; None if it is. `path` is as sent."""
         headers = request.requestHeaders
-        if not is_allowed(self._token, headers.getRawHeaders(b"Authorization") or []):
+        given = headers.getRawHeaders(b"Authorization") or []
+        if not (is_allowed(self._token, given) or self._is_proved(path, given)):
             challenge = ("WWW-Authenticate", 'Bearer realm="wsgate"')
             return refused(401, "the token of --control-token-file is needed", challenge)
         if length is None:
@@ -114,6 +115,10 @@ class ControlFactory(HTTPFactory):
             plain = ("Accept-Encoding", "identity")
             return refused(415, "a body may not be compressed (Content-Encoding)", plain)
         return None
+
+    def _is_proved(self, path: bytes, given: Sequence[bytes]) -> bool:
+        target, _, _ = path.decode("latin-1").partition("?")
+        return len(given) == 1 and is_proved(self.endpoints, target, given[0].decode("latin-1"))
 
     def path_for_log(self, path: bytes) -> str:
         """The path, if it is one of ours: nothing of a stranger's goes to the log."""

@@ -92,6 +92,7 @@ class ControlRequest(Request):
             self._body.getvalue(),
             query=self._query.decode("latin-1"),
             content_type=self._header("Content-Type"),
+            authorization=self._header("Authorization"),
         )
 
     def _header(self, name: str) -> str:
@@ -152,7 +153,7 @@ class ControlChannel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Twisted: the header is complete. Who may not go on is answered without the body."""
         request = self.requests[-1]
-        request.refusal = self.factory.refusal(request, self.length)
+        request.refusal = self.factory.refusal(request, self._path, self.length)
         if request.refusal is not None:
             request.requestHeaders.removeHeader(b"Expect")
             self._is_refused = self.length != 0

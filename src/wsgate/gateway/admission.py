@@ -69,16 +69,17 @@ def admission(
     """
     head, body = cgi.parse_response(stdout)
     if head.status >= 300:
-        raise _refusal(head, body, stderr)
+        raise refusal_of(head, body, stderr)
     if has_died(stderr):
         raise ScriptFailed(500)
     first, fault, warnings = _first_message(stdout, stderr, body)
-    chosen, warning = _subprotocol(head.headers, offered, subprotocol)
+    chosen, warning = taken_subprotocol(head.headers, offered, subprotocol)
     cookies = tuple(("Set-Cookie", value) for name, value in head.headers if name == "set-cookie")
     return Admission(Accepted(cookies, chosen), first, fault, warnings + warning)
 
 
-def _refusal(head: cgi.ResponseHead, body: bytes | memoryview, stderr: bytes) -> Exception:
+def refusal_of(head: cgi.ResponseHead, body: bytes | memoryview, stderr: bytes) -> Exception:
+    """What to raise for an answer that is no 2xx: RefusedByBackend, unless PHP itself failed."""
     if has_died(stderr):
         return ScriptFailed(max(head.status, 500))
     if is_missing(head.status, body, stderr):
@@ -115,9 +116,10 @@ def _first_message(
     return (reply if len(body) else reply._replace(payload=None)), None, warnings
 
 
-def _subprotocol(
+def taken_subprotocol(
     headers: Headers, offered: Collection[str], chosen: str | None
 ) -> tuple[str | None, tuple[str, ...]]:
+    """The subprotocol that the connection has: the one PHP names, else `chosen`; and warnings."""
     asked = [value for name, value in headers if name == "sec-websocket-protocol"]
     if not asked:
         return chosen, ()

@@ -67,6 +67,8 @@ class Route:
     dialect: Dialect = "plain"
     make_conversation: MakeConversation | None = None
     """For routes that ask for more than messages; None: plain ones."""
+    replayed: Callable[[RequestHead], RequestHead] | None = None
+    """Leaves of a handshake what PHP may see; None: everything that can be a variable."""
     tally: Tally = field(default_factory=Tally)
     params: bytes = field(init=False)
     """The PARAMS records that every request of the route begins with."""
@@ -137,7 +139,8 @@ class Route:
         Raises:
             ValueError: a variable is too long for a record (64 KiB).
         """
-        pairs = cgi.connection_params(head, client)
+        shown = head if self.replayed is None else self.replayed(head)
+        pairs = cgi.connection_params(shown, client)
         pairs.append((b"WSGATE_CONNECTION_ID", connection_id.encode()))
         return encode_params(pairs) + subprotocol_params(subprotocol)
 

@@ -1,7 +1,29 @@
 """The dialect GRIP: WebSocket-over-HTTP as Pushpin and Fanout speak it, over FastCGI.
 
-events.py    the body of requests and answers, `application/websocket-events` (pure)
-control.py   what a script asks of the gateway by `c:` messages (pure)
-request.py   the variables of a request, and what a client may not forge (pure)
-signing.py   `Grip-Sig`, and the tokens of publishers
+events.py        the body of requests and answers, `application/websocket-events` (pure)
+request.py       the variables of a request, and what a client may not forge (pure)
+answer.py        what PHP's answers mean (pure)
+control.py       what a script asks of the gateway by `c:` messages (pure)
+controlled.py    what it has said of one connection so far, and pulses.py: what is sent by itself
+signing.py       `Grip-Sig`, and the tokens of publishers; keys.py: keys that may be exchanged
+conversation.py  one connection; sharing.py, dialect.py: what those of a route have in common
+publish.py       what `/publish/` is sent; names.py: GRIP's channels as the gateway's (pure)
+ordering.py      items that say which one came before them
+publishing.py    `/publish/` of the control interface
 """
+
+from wsgate.grip.dialect import Grip
+from wsgate.grip.keys import KeyFile
+from wsgate.grip.publishing import Publishers, publishing
+from wsgate.grip.request import replayed
+from wsgate.grip.signing import KeyUnusable, Signature
+
+__all__ = [
+    "Grip",
+    "KeyFile",
+    "KeyUnusable",
+    "Publishers",
+    "Signature",
+    "publishing",
+    "replayed",
+]

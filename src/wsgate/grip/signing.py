@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from base64 import b64decode
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -78,12 +78,20 @@ def _key(content: bytes) -> Key:
     return Key("HS256", content)
 
 
+class KeySource(Protocol):
+    """Where a key is."""
+
+    @property
+    def key(self) -> Key:
+        """The key now."""
+
+
 class Signature:
     """Makes the `Grip-Sig` of a route: who sends it, and until when it holds."""
 
-    def __init__(self, key: Key, issuer: str, now: Callable[[], float]) -> None:
+    def __init__(self, source: KeySource, issuer: str, now: Callable[[], float]) -> None:
         """`now` is the time of day in seconds since 1970, which PHP compares with its own."""
-        self._key = key
+        self._source = source
         self._issuer = issuer
         self._now = now
         self._token = b""
@@ -96,7 +104,8 @@ class Signature:
             claims = {"iss": self._issuer, "exp": int(now + VALID_FOR)}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
-                token = jwt.encode(claims, self._key.secret, self._key.algorithm)
+                key = self._source.key
+                token = jwt.encode(claims, key.secret, key.algorithm)
             self._token, self._made = token.encode(), now
         return self._token
 

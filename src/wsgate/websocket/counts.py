@@ -26,6 +26,7 @@ LIMITS = (
     "push_buffer",
     "channels_per_connection",
     "max_channels",
+    "channel_history_bytes",
     "publish_backlog",
     "variables_per_connection",
     "variable_bytes_per_connection",

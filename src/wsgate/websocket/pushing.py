@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from wsgate.channels import Channels, Message
+from wsgate.channels import WAITING_OVERHEAD, Channels, Message
 from wsgate.floods import CalmLogger
 from wsgate.websocket.reading import _OPEN
 from wsgate.websocket.writing import WritingProtocol
@@ -45,7 +45,7 @@ class PushingProtocol(WritingProtocol):
         return True
 
     def _push_later(self, message: Message) -> bool:
-        size = len(message) + EACH
+        size = len(message) + WAITING_OVERHEAD
         # A single one may be longer than the limit: its bytes are those that others get, too.
         if self._waiting_size and self._waiting_size + size > self.options.push_buffer:
             self._end_too_slow()
@@ -73,7 +73,3 @@ class PushingProtocol(WritingProtocol):
         """Where the client is, and since when, Unix time."""
         age = self.factory.reactor.seconds() - self._opened_at
         return {"connected_at": round(time.time() - age, 3), "remote_addr": self._host}
-
-
-EACH = 64
-"""Bytes that a message counts besides its own while it waits."""

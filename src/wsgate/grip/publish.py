@@ -1,0 +1,118 @@
+"""What `/publish/` is sent: items for channels, as JSON (Pushpin's EPCP). Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from wsgate.gateway.actions import Close, is_sendable
+from wsgate.grip.answer import Say
+from wsgate.grip.control import BadControl, content_of
+
+MAX_ITEMS = 1000
+
+
+class BadPublish(ValueError):
+    """The body is not what `/publish/` takes; `str()` says why, for the publisher."""
+
+
+class Item(NamedTuple):
+    """One thing for the subscribers of `channel`.
+
+    `what` is None where there is nothing for a WebSocket: a hint, or formats for HTTP alone. `id`
+    names the item within its channel, `prev_id` the one before it.
+    """
+
+    channel: str
+    what: Say | Close | None
+    id: str | None = None
+    prev_id: str | None = None
+
+
+def parse_items(body: bytes) -> list[Item]:
+    """The items of a request's body, in their order.
+
+    Raises:
+        BadPublish: it is no JSON of this form, has more than `MAX_ITEMS`, or asks for what is not
+            supported: filters, `refresh`.
+    """
+    try:
+        message = json.loads(body)
+    # Deep nesting ends in a RecursionError.
+    except (ValueError, RecursionError):
+        raise BadPublish("the body is not JSON") from None
+    items = message.get("items") if isinstance(message, dict) else None
+    if not isinstance(items, list):
+        raise BadPublish('the body is not an object with "items"')
+    if len(items) > MAX_ITEMS:
+        raise BadPublish(f"more than {MAX_ITEMS} items")
+    found = []
+    for number, item in enumerate(items):
+        try:
+            found.append(_item(item))
+        except BadControl as error:
+            raise BadPublish(f"items[{number}]: {error}") from None
+    return found
+
+
+def _item(item: object) -> Item:
+    if not isinstance(item, dict):
+        raise BadControl("not an object")
+    formats = item.get("formats", item)
+    if not isinstance(formats, dict):
+        raise BadControl("formats is not an object")
+    channel = _text(item, "channel")
+    if not channel:
+        raise BadControl("channel is missing")
+    return Item(
+        channel, _what(formats.get("ws-message")), _text(item, "id"), _text(item, "prev-id")
+    )
+
+
+def _text(item: dict[str, Any], name: str) -> str | None:
+    value = item.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadControl(f"{name} is not a text")
+    return value
+
+
+def _what(message: object) -> Say | Close | None:
+    if message is None:
+        return None
+    if not isinstance(message, dict):
+        raise BadControl("ws-message is not an object")
+    if message.get("content-filters"):
+        raise BadControl("ws-message: content-filters are not supported")
+    match message.get("action", "send"):
+        case "send":
+            return _say(message)
+        case "close":
+            return _close(message)
+        case "hint":
+            return None
+    raise BadControl("ws-message: action is send, close or hint")
+
+
+def _say(message: dict[str, Any]) -> Say:
+    content = content_of(message)
+    if content is None:
+        raise BadControl("ws-message: content is missing")
+    # Without a type it is what the name of its field says.
+    kind = message.get("type", "binary" if message.get("content-bin") is not None else "text")
+    if kind not in ("text", "binary"):
+        raise BadControl("ws-message: type is text or binary")
+    if kind == "text":
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            raise BadControl("ws-message: a text that is not UTF-8") from None
+    return Say(content, kind == "binary")
+
+
+def _close(message: dict[str, Any]) -> Close:
+    code, reason = message.get("code", 1000), message.get("reason", "")
+    if not isinstance(code, int) or not is_sendable(code):
+        raise BadControl("ws-message: code is a close code, like 1000 or 4001")
+    if not isinstance(reason, str):
+        raise BadControl("ws-message: reason is not a text")
+    return Close(code, reason)
