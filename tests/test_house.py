@@ -57,7 +57,7 @@ ALLOWED = {
     "figures": set(),
     "floods": set(),
     "vitals": {"compiled", "figures", "floods"},
-    "measures": {"fastcgi", "figures", "gateway", "php", "websocket"},
+    "measures": {"channels", "fastcgi", "figures", "gateway", "php", "websocket"},
     "options": {"compiled", "config"},
     "ports": {"compiled"},
     "signals": set(),

@@ -63,6 +63,15 @@ _ALL = (
     _counter(
         "wsgate_limit_hits_total", "How often a limit took effect, by name of the setting.", "limit"
     ),
+    # Channels
+    _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
+    _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),
+    _gauge("wsgate_channel_history_bytes", "Memory that the histories of channels take."),
+    _counter("wsgate_channel_publishes_total", "Messages published to a channel here."),
+    _counter(
+        "wsgate_deliveries_total",
+        "Messages that were given to connections without having been asked for, by whichever way.",
+    ),
     # PHP
     _counter("wsgate_pool_requests_total", "Requests that a pool was asked for.", "pool"),
     _counter("wsgate_pool_responses_total", "Requests that PHP answered.", "pool"),

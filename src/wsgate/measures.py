@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from wsgate import php
+from wsgate.channels import Channels
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Key, Samples, merged
 from wsgate.gateway import Tally
@@ -26,6 +27,7 @@ def gateway_samples(
     found.append((("wsgate_connections",), len(factory.connections)))
     found.append((("wsgate_connections_accepted_total",), factory.counts.accepted))
     found += _counts(factory)
+    found += _channels(factory.channels)
     found.append((("wsgate_workers",), 1))
     for private in privates:
         found.append((("wsgate_php_up", private.pool_name), private.is_answering))
@@ -49,6 +51,14 @@ def _counts(factory: GatewayFactory) -> Iterator[Sample]:
     for name, counter in counters.items():
         for label, count in counter.items():
             yield (name, str(label)), count
+
+
+def _channels(channels: Channels) -> Iterator[Sample]:
+    yield ("wsgate_channels",), channels.count
+    yield ("wsgate_channel_subscriptions",), channels.subscriptions
+    yield ("wsgate_channel_history_bytes",), channels.history_bytes
+    yield ("wsgate_channel_publishes_total",), channels.published
+    yield ("wsgate_deliveries_total",), channels.delivered
 
 
 def _messages(path: str, tally: Tally) -> Iterator[Sample]:

@@ -64,6 +64,11 @@ class Rooms:
         """How many channels there are, those without subscribers but with a past included."""
         return len(self._channels) + len(self._past)
 
+    @property
+    def history_bytes(self) -> int:
+        """Memory that all histories take."""
+        return self._past.size
+
     def hit(self, limit: str) -> None:
         """Count that `limit` took effect."""
         self._hits[limit] += 1
