@@ -18,6 +18,7 @@ from wsgate.fastcgi import ConnectionPool
 from wsgate.gateway import (
     DepartureLimits,
     EventfulConversation,
+    LastWords,
     MakeConversation,
     QueueLimits,
     Register,
@@ -38,7 +39,7 @@ def make_factory(
     register: Register,
 ) -> GatewayFactory:
     """What serves `routes` to WebSocket clients; `pools` has the pool of each, by name."""
-    return GatewayFactory(
+    factory = GatewayFactory(
         reactor,
         make_routes(routes, pools, register),
         make_options(asked.limits),
@@ -46,6 +47,8 @@ def make_factory(
         TrustedProxies(asked.gateway.trusted_proxies),
         tls.client_params,
     )
+    register.departures.heard = LastWords(factory.channels)
+    return factory
 
 
 def make_register(reactor: Any, gateway: settings.Gateway) -> Register:

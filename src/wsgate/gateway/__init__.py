@@ -14,6 +14,7 @@ from wsgate.gateway.answer import (
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.departures import DepartureLimits
 from wsgate.gateway.eventful import EventfulConversation
+from wsgate.gateway.lastwords import LastWords
 from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import MakeConversation, Route, Tally
@@ -24,6 +25,7 @@ __all__ = [
     "Conversation",
     "DepartureLimits",
     "EventfulConversation",
+    "LastWords",
     "MakeConversation",
     "Peer",
     "QueueLimits",

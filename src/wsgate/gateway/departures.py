@@ -12,7 +12,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from wsgate import cgi
-from wsgate.fastcgi import ConnectionPool, Lane, NotSent, PoolStopped, Request, encode_params
+from wsgate.fastcgi import (
+    ConnectionPool,
+    Lane,
+    NotSent,
+    PoolStopped,
+    Request,
+    Response,
+    encode_params,
+)
 from wsgate.floods import CalmLogger
 from wsgate.gateway.answer import ScriptFailed, ScriptMissing, has_died, is_missing
 from wsgate.journal import Entry
@@ -84,6 +92,8 @@ class Departures:
         self.limits = limits
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         """What became of disconnects: "delivered", or given up as "too old" or "too many"."""
+        self.heard: Callable[[str, Response], None] = _nothing_to_say
+        """Called with a connection's id and PHP's answer to its disconnect, once PHP has heard."""
         self.retries = 0
         """Requests that were made because an earlier one failed."""
         self._pending: dict[str, Departure] = {}
@@ -270,6 +280,7 @@ class _Outlet:
         _require_heard(response.stdout, response.stderr)
         self._pause = 0.0
         self._departures.delivered(departure)
+        self._departures.heard(departure.entry.connection_id, response)
 
     def _failed(self, failure: Failure, departure: Departure, pool: ConnectionPool) -> None:
         error = failure.value
@@ -342,6 +353,10 @@ def departure_params(entry: Entry) -> bytes:
             (b"WSGATE_ATTEMPT", str(entry.attempts).encode()),
         ]
     )
+
+
+def _nothing_to_say(_connection_id: str, _response: Response) -> None:
+    """Answers are heard by nobody."""
 
 
 def _require_heard(stdout: bytes | bytearray, stderr: bytes) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsgate.channels import ChannelError, ChannelSet, Message
+from wsgate.channels import ChannelError, Channels, ChannelSet, Message
 from wsgate.fastcgi import decode_params
 from wsgate.gateway.actions import Actions, Publish
 from wsgate.gateway.kept import NOTHING_KEPT, Kept
@@ -110,8 +110,9 @@ class Membership:
                 channels.subscribe(self, channel, recover_from=self.places if recovers else None)
             except ChannelError as error:
                 warn(f"Wsgate-Subscribe: {error}")
-        for publish in actions.publish:
-            self._publish(publish, body, warn)
+        for asked in actions.publish:
+            left_out = self.connection_id if asked.except_self else None
+            publish(channels, asked, body, left_out, warn)
 
     def _set_variables(self, actions: Actions, warn: Warn) -> None:
         kept = self._own_kept()
@@ -128,18 +129,26 @@ class Membership:
         if kept.variables != before:
             self._encode_kept()
 
-    def _publish(self, publish: Publish, body: Message | None, warn: Warn) -> None:
-        if body is None:
-            warn("Wsgate-Publish: the answer has no body; send one, with another status than 204")
-            return
-        left_out = self.connection_id if publish.except_self else None
-        for channel in publish.channels:
-            try:
-                published = self._peer.channels.publish(channel, body, except_id=left_out)
-            except ChannelError as error:
-                warn(f"Wsgate-Publish: {error}")
-            else:
-                published.addErrback(_not_published, channel)
+
+def publish(
+    channels: Channels, asked: Publish, body: Message | None, except_id: str | None, warn: Warn
+) -> None:
+    """Publish `body` as an answer asks; what cannot be done is a warning.
+
+    Args:
+        body: of the answer; None where it has none.
+        except_id: the connection that does not get it.
+    """
+    if body is None:
+        warn("Wsgate-Publish: the answer has no body; send one, with another status than 204")
+        return
+    for channel in asked.channels:
+        try:
+            published = channels.publish(channel, body, except_id=except_id)
+        except ChannelError as error:
+            warn(f"Wsgate-Publish: {error}")
+        else:
+            published.addErrback(_not_published, channel)
 
 
 def _not_published(failure: Failure, channel: str) -> None:
