@@ -37,7 +37,10 @@ ALLOWED = {
         *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
         "timeouts",
     },
-    "pusher": {"cgi", "fastcgi", "floods", "oneline", "timeouts"},
+    "pusher": {
+        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
+        "timeouts",
+    },
     "proxies": {"cgi", "floods"},
     "websocket": {
         *("compiled", "cgi", "channels", "floods", "gateway", "http1", "node", "oneline"),
@@ -81,6 +84,7 @@ ALLOWED = {
         ),
         "websocket",
     },
+    "dialects": {"config", "gateway", "ports", "pusher", "websocket"},
     "reload": {"config", "php", "ports", "tls"},
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
@@ -89,6 +93,7 @@ ALLOWED = {
         "websocket",
     },
     "service": {
+        "dialects",
         "accepting",
         *("channels", "config", "control", "dispatch", "eager", "fastcgi", "figures", "floods"),
         *("gateway", "journal", "logfile", "logpipe", "making", "monotonic"),
@@ -132,7 +137,7 @@ SANS_IO = [
     "grip/publish.py",
     "grip/request.py",
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
-    *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls")),
+    *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls", "subscribing")),
     "gateway/actions.py",
     "channels/names.py",
     "channels/message.py",

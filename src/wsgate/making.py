@@ -150,6 +150,8 @@ def check_scripts(asked: settings.Settings) -> None:
         CannotStart: a private PHP's user cannot.
     """
     for route in asked.routes:
+        if not route.script:
+            continue
         pool = asked.pools[route.pool]
         if not _is_readable(pool)(route.script):
             raise CannotStart(
@@ -158,11 +160,17 @@ def check_scripts(asked: settings.Settings) -> None:
             )
 
 
+_NO_POOL: Any = None
+"""Of a route that asks PHP for nothing."""
+
+
 def make_routes(
     routes: Sequence[settings.Route], pools: Mapping[str, ConnectionPool], register: Register
 ) -> list[Route]:
     """`routes` as the gateway knows them; `pools` has the pool of each, by name."""
-    return [_route(route, pools[route.pool], register) for route in routes]
+    return [
+        _route(route, pools[route.pool] if route.pool else _NO_POOL, register) for route in routes
+    ]
 
 
 def _conversation(route: settings.Route, register: Register) -> MakeConversation | None:

@@ -22,6 +22,7 @@ from wsgate import config as settings
 from wsgate import control, floods, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
 from wsgate.channels import Channels
+from wsgate.dialects import Pusher, pusher_apps
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
 from wsgate.fastcgi import ConnectionPool
@@ -153,12 +154,15 @@ def _gateway(
 ) -> GatewayService:
     check_scripts(asked)
     routes = all_routes(asked)
+    apps = pusher_apps(routes)
     turnover = Turnover(reactor, asked, routes)
     register = make_register(reactor, asked.gateway)
     factory = make_factory(reactor, asked, routes, turnover.pools, register)
+    pusher = Pusher(reactor, factory)
+    pusher.serve(apps, factory.routes.values())
     vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
-        reactor, factory, ports, turnover, asked, certificates, read_again, vitals, register
+        reactor, factory, ports, turnover, asked, certificates, read_again, vitals, register, pusher
     )
 
 
@@ -184,6 +188,7 @@ class GatewayService(Service):
         read_again: ReadAgain | None = None,
         vitals: Vitals | None = None,
         register: Register | None = None,
+        pusher: Pusher | None = None,
     ) -> None:
         self.certificates = certificates
         """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
@@ -208,6 +213,7 @@ class GatewayService(Service):
         self._turnover = turnover
         self._is_alone = read_again is not None
         self._vitals = vitals
+        self._pusher = pusher or Pusher(reactor, factory)
         self._register = register or make_register(reactor, asked.gateway)
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
@@ -332,12 +338,15 @@ class GatewayService(Service):
         except JournalError as error:
             raise NotTaken(str(error)) from None
 
+        apps = pusher_apps(routes)
+
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
             made = make_routes(routes, pools, self._register)
             options = make_options(asked.limits)
             if options != self.factory.options:
                 self.factory.change_options(options)
             self._make_room()
+            self._pusher.serve(apps, made)
             has_clients = self.factory.change_routes(made, asked.gateway.close_spread)
             self._register.limits = departure_limits(asked.gateway)
             self._register.serve(self.factory.routes)

@@ -56,8 +56,8 @@ def script():
 
 @pytest.fixture
 def webhooks(clock, script):
-    app = App(id="3", key="key", secret=b"secret", webhooks=frozenset(WEBHOOKS))
-    return Webhooks(app, Timeouts(clock), script, lambda: 1.5)
+    app = App(id="3", key="key", secret=b"secret", webhooks=frozenset(sum(WEBHOOKS.values(), ())))
+    return Webhooks(lambda: app, Timeouts(clock), script, lambda: 1.5)
 
 
 def balance(webhooks):
@@ -100,7 +100,7 @@ def test_one_batch_is_under_way_at_a_time_and_has_a_hundred_events(webhooks, scr
 
 def test_only_what_was_asked_for_is_told(clock, script):
     app = App(id="3", key="key", secret=b"secret", webhooks=frozenset({"cache_miss"}))
-    webhooks = Webhooks(app, Timeouts(clock), script, lambda: 0)
+    webhooks = Webhooks(lambda: app, Timeouts(clock), script, lambda: 0)
     webhooks.tell("client_event")
     webhooks.ends("channel_vacated", "a")
     webhooks.tell("cache_miss", channel="cache-a")

@@ -73,6 +73,14 @@ class Rooms:
         """Count that `limit` took effect."""
         self._hits[limit] += 1
 
+    def counts(self, prefix: str) -> dict[str, int]:
+        """Subscribers in this process of each channel whose name begins with `prefix`."""
+        return {
+            name: len(channel.subscribers)
+            for name, channel in self._channels.items()
+            if name.startswith(prefix)
+        }
+
     # -- connections
 
     def add(self, member: Member) -> None:

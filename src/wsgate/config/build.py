@@ -13,6 +13,13 @@ from wsgate.config.about import described
 from wsgate.config.checks import is_unix_endpoint
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
 from wsgate.config.limits import Limits
+from wsgate.config.pusher import (
+    check_dialect,
+    check_routes,
+    is_pusher,
+    needs_no_pool,
+    with_path,
+)
 from wsgate.config.settings import Gateway, Pool, Route, Settings
 from wsgate.config.sources import Given, Source, Value, Values, dotted
 
@@ -39,11 +46,13 @@ def build(sources: Iterable[Source]) -> Settings:
     _imply_default_pool(given, gateway.demo)
     pools = {name: _make_pool(name, values) for name, values in given.pools.items()}
     routes = tuple(_make_route(path, values, pools) for path, values in given.routes.items())
+    check_routes(routes)
     if not routes and not gateway.demo:
         raise ConfigError(
             "no route; give --script FILE (the PHP script that gets the messages) or --demo"
         )
-    used = {route.pool for route in routes} | ({"default"} if gateway.demo else set())
+    used = {route.pool for route in routes if route.pool}
+    used |= {"default"} if gateway.demo else set()
     _check_unused(given, used)
     limits: Limits = _make(Limits, given.limits)
     workers = _workers(gateway.workers, given, limits, [pools[name] for name in sorted(used)])
@@ -211,6 +220,7 @@ def _imply_default_pool(given: Given, demo: bool) -> None:
     meant = any(
         "pool" not in values or values["pool"].typed == "default"
         for values in given.routes.values()
+        if not needs_no_pool(values)
     )
     filed = any(
         not values or not all(map(_by_option, values.values())) for values in given.pools.values()
@@ -254,6 +264,12 @@ def _make_pool(name: str, values: Values) -> Pool:
 
 
 def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
+    check_dialect(values)
+    if is_pusher(values):
+        _check_file(values["app_secret_file"])
+    if needs_no_pool(values):
+        bare: Route = _make(Route, values, script="", pool="")
+        return with_path(bare)
     if "script" not in values:
         first = next((value.written for value in values.values()), dotted(("route", path)))
         raise ConfigError(f"{first}: the route has no script; give --script FILE")
@@ -266,7 +282,7 @@ def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
     if os.path.commonpath((root, route.script)) != root:
         written = values["document_root"].written
         raise ConfigError(f"{written}: the script {as_written(route.script)} is not inside")
-    return route
+    return with_path(route)
 
 
 def _no_such_pool(route: Route, values: Values, pools: dict[str, Pool]) -> str:

@@ -147,6 +147,23 @@ def pool_name(value: str) -> str:
     return value
 
 
+def app(value: str) -> str:
+    """The id or key of an application: a part of a URL, and of channels' names inside."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("not an id or key; at most 64 of A-Z a-z 0-9 _ -")
+    return value
+
+
+WEBHOOKS = ("channels", "members", "client_events", "cache_misses")
+
+
+def webhook(value: str) -> str:
+    """A kind of event that webhooks tell of."""
+    if value not in WEBHOOKS:
+        raise ValueError(f"not a webhook; known: {', '.join(WEBHOOKS)}")
+    return value
+
+
 def event(value: str) -> str:
     """An event PHP can get."""
     if value not in EVENTS:

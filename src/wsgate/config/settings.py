@@ -11,7 +11,7 @@ from wsgate.config import checks
 from wsgate.config.about import about
 from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Size, Text, Texts, Time, Workers
 from wsgate.config.limits import Limits
-from wsgate.config.units import MIB
+from wsgate.config.units import KIB, MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +414,109 @@ class Route:
             "subprotocols spoken; the first of the client's list that is among them is taken",
             limit="none in common: the client connects without one",
             why="few clients use them",
+        ),
+    )
+    dialect: Literal["plain", "grip", "pusher"] = field(
+        default="plain",
+        metadata=about(
+            Choice(("plain", "grip", "pusher")),
+            "what is spoken: docs/grip.md, docs/pusher.md",
+            why="messages as they are",
+        ),
+    )
+    app_id: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.app),
+            "pusher: the application's id, as in the URLs of its API",
+            why="there is no sensible guess",
+        ),
+    )
+    app_key: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.app),
+            "pusher: its public key; clients connect at PATH/app/KEY",
+            limit="another key: error 4001",
+            why="there is no sensible guess",
+        ),
+    )
+    app_secret_file: str | None = field(
+        default=None,
+        metadata=about(
+            Path(),
+            "pusher: file with its secret, which wsgate can read",
+            limit="a wrong signature: 401, or no subscription",
+            why="there is no sensible guess",
+        ),
+    )
+    client_events: bool = field(
+        default=False,
+        metadata=about(
+            Flag(),
+            "pusher: clients may send events (Echo's `whisper`)",
+            limit="off, on a public or encrypted channel, or over 10 a second: error 4301",
+            why="nothing reaches other clients that the application has not said; Reverb's is on",
+        ),
+    )
+    webhooks: tuple[str, ...] = field(
+        default=("channels", "members", "cache_misses"),
+        metadata=about(
+            Texts(checks.webhook, unit="list of words", bounds=", ".join(checks.WEBHOOKS)),
+            "pusher: what `script` is told, if there is one",
+            limit="a script that fails: sent again for 5 minutes, 10,000 events at most",
+            why="all but client_events, which can be as many as messages",
+        ),
+    )
+    webhook_uri: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.url_path),
+            "pusher: REQUEST_URI of webhooks, for a front controller",
+            why="the script's name",
+        ),
+    )
+    activity_timeout: float = field(
+        default=30.0,
+        metadata=about(
+            Time(1, 3600),
+            "pusher: a client that hears nothing for so long pings",
+            why="Reverb's and soketi's; mobile networks forget what is silent for longer",
+        ),
+    )
+    subscription_counts: bool = field(
+        default=False,
+        metadata=about(
+            Flag(),
+            "pusher: subscribers are told how many they are",
+            why="as with Pusher: each coming and going is a message for all",
+        ),
+    )
+    max_presence_members: int = field(
+        default=100,
+        metadata=about(
+            Count(1, 10**4),
+            "pusher: users in one presence channel",
+            limit="more: no subscription (LimitReached)",
+            why="Pusher's and soketi's: everybody is told of everybody",
+        ),
+    )
+    max_presence_member_size: int = field(
+        default=10 * KIB,
+        metadata=about(
+            Size(1, MIB),
+            "pusher: user_info of one member",
+            limit="longer: no subscription (LimitReached)",
+            why="everybody gets it from everybody; Pusher takes 1 KB",
+        ),
+    )
+    max_event_size: int = field(
+        default=100 * KIB,
+        metadata=about(
+            Size(1, 64 * MIB),
+            "pusher: data of one event",
+            limit="longer: 413 to the application, error 4301 to a client",
+            why="Pusher's 10 KB are soon too few",
         ),
     )
     on_error: Literal["reply", "close"] = field(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-WEBHOOKS = (
-    "channel_occupied",
-    "channel_vacated",
-    "member_added",
-    "member_removed",
-    "client_event",
-    "cache_miss",
-)
-"""Names of the events that a script can be told of."""
+WEBHOOKS = {
+    "channels": ("channel_occupied", "channel_vacated"),
+    "members": ("member_added", "member_removed"),
+    "client_events": ("client_event",),
+    "cache_misses": ("cache_miss",),
+}
+"""Names of the events that a script can be told of, by the word of the settings for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ NOT_FOUND = Fault(4001, "Application does not exist")
 UNAUTHORIZED = Fault(4009, "Connection is unauthorized")
 TERMINATED = Fault(4009, "You got disconnected by the app.")
 INVALID_MESSAGE = 4200
-NO_PROTOCOL = Fault(4008, "No protocol version supplied")
 OLD_PROTOCOL = Fault(4007, "Unsupported protocol version")
 CLIENT_EVENTS_OFF = Fault(4301, "The app does not have client messaging enabled.")
 TOO_MANY_CLIENT_EVENTS = Fault(4301, "The rate limit for sending client events exceeded the quota.")
@@ -29,3 +28,5 @@ NOT_THIS_CHANNEL = Fault(
 )
 NOT_A_MEMBER = Fault(4301, "The client is not a member of the specified channel.")
 LONG_EVENT_NAME = Fault(4301, "Event name is too long. Maximum allowed size is 200.")
+LONG_EVENT = Fault(4301, "The data of the event is too long.")
+OVERLOADED = Fault(4301, "Too much is being sent, try again later.")

@@ -6,10 +6,12 @@ Pusher's documentation, "Channels" and "Channel naming conventions".
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 LONGEST = 164
 """Characters in a channel's name, as Pusher has it."""
 
+_LONGEST_USER = 128
 _NAME = re.compile(r"[-a-zA-Z0-9_=@,.;]+")
 _TO_USER = "#server-to-user-"
 
@@ -28,6 +30,11 @@ def user_of(name: str) -> str | None:
         return None
     user = name.removeprefix(_TO_USER)
     return user if is_channel(user) else None
+
+
+def is_user(user: str) -> bool:
+    """Whether a user may have this id: it becomes a part of a channel's name."""
+    return len(user) <= _LONGEST_USER and is_channel(user)
 
 
 def channel_of_user(user: str) -> str:
@@ -61,3 +68,26 @@ _CACHE = ("cache-", "private-cache-", "presence-cache-", "private-encrypted-cach
 def takes_client_events(name: str) -> bool:
     """Whether clients may send events of their own: on private and presence channels only."""
     return is_private(name) and not is_encrypted(name)
+
+
+def inner(app_id: str, channel: str) -> str:
+    """What a channel of an application is called among the channels of all dialects.
+
+    With a `:`, which no client can write, so that applications are kept apart; 164 characters at
+    most.
+    """
+    user = user_of(channel)
+    name = f"{app_id}:{channel}" if user is None else f"{app_id}::{user}"
+    return name if len(name) <= LONGEST else f"{app_id}:::{sha256(channel.encode()).hexdigest()}"
+
+
+def outer(app_id: str, inner_name: str) -> str | None:
+    """The application's name of a channel; None for others' channels, users' and long ones."""
+    name = inner_name.removeprefix(f"{app_id}:")
+    return name if name != inner_name and not name.startswith(":") else None
+
+
+def inner_user(app_id: str, user: str) -> str:
+    """What a signed-in user of an application is called among the users of all dialects."""
+    name = f"{app_id}:{user}"
+    return name if len(name) <= _LONGEST_USER else sha256(name.encode()).hexdigest()

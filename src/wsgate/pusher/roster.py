@@ -69,6 +69,10 @@ class Roster:
         """Information by user id, in the order in which they came."""
         return self._infos
 
+    def count(self, user_id: str, node: str = HERE) -> int:
+        """How many connections a user has on a node."""
+        return self._counts.get(user_id, {}).get(node, 0)
+
     def join(self, person: Person, node: str = HERE) -> bool:
         """Count one connection more; whether the user was not there before."""
         nodes = self._counts.setdefault(person.user_id, {})

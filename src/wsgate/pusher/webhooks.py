@@ -61,13 +61,15 @@ class Webhooks:
     ends within `RELOAD` seconds before it begins again is not told at all.
 
     Args:
-        app: says which events are told, and signs.
+        app: gives the settings of now: which events are told, and what signs.
         timeouts: for pauses.
         ask: calls the script with a body and its signature.
         now: Unix time in seconds.
     """
 
-    def __init__(self, app: App, timeouts: Timeouts, ask: Ask, now: Callable[[], float]) -> None:
+    def __init__(
+        self, app: Callable[[], App], timeouts: Timeouts, ask: Ask, now: Callable[[], float]
+    ) -> None:
         self.counts = Counts()
         self._app = app
         self._timeouts = timeouts
@@ -81,7 +83,7 @@ class Webhooks:
 
     def tell(self, name: str, **about: object) -> None:
         """An event happened."""
-        if name not in self._app.webhooks:
+        if name not in self._app().webhooks:
             return
         self.counts.gathered += 1
         if len(self._waiting) >= MOST_WAITING:
@@ -101,7 +103,7 @@ class Webhooks:
 
     def ends(self, name: str, *key: str, **about: object) -> None:
         """What `key` names ends, unless it begins again soon."""
-        if name in self._app.webhooks and key not in self._ending:
+        if name in self._app().webhooks and key not in self._ending:
             self._ending[key] = self._timeouts.call_later(RELOAD, self._has_ended, key, name, about)
 
     def _has_ended(self, key: Hashable, name: str, about: dict[str, object]) -> None:
@@ -115,7 +117,7 @@ class Webhooks:
         batch = [self._waiting[i] for i in range(min(len(self._waiting), MOST_IN_BATCH))]
         body = encoded({"time_ms": int(self._now() * 1000), "events": batch}).encode()
         self._is_asking = True
-        asked = self._ask(body, signature(self._app.secret, body))
+        asked = self._ask(body, signature(self._app().secret, body))
         asked.addCallback(check_response).addCallbacks(
             lambda _: self._done(len(batch)), self._failed, errbackArgs=(len(batch),)
         )
@@ -130,7 +132,7 @@ class Webhooks:
         if self._tries == len(RETRIES):
             _log.error(
                 "webhooks of app {app}: {count} events are dropped: {why}",
-                app=self._app.id,
+                app=self._app().id,
                 count=count,
                 why=one_line(str(failure.value)),
             )
@@ -141,10 +143,10 @@ class Webhooks:
         self._tries += 1
         _log.warn(
             "webhooks of app {app}: the script fails, tried again in {pause:g} s: {why}",
-            app=self._app.id,
+            app=self._app().id,
             pause=pause,
             why=one_line(str(failure.value)),
-            kind=("webhooks", self._app.id),
+            kind=("webhooks", self._app().id),
         )
         self._is_asking = False
         self._timer = self._timeouts.call_later(pause, self._next)
@@ -183,11 +185,12 @@ class Script(NamedTuple):
     pool: ConnectionPool
 
 
-def ask_script(of: Callable[[], Script], app: App) -> Ask:
-    """Makes webhooks calls of a script; `of` gives the one that is configured now."""
+def ask_script(of: Callable[[], Script], settings: Callable[[], App]) -> Ask:
+    """Makes webhooks calls of a script; `of` and `settings` give those of now."""
 
     def ask(body: bytes, signed: str) -> Deferred[Response]:
         script, pool = of()
+        app = settings()
         uri = (app.webhook_uri or script.name).encode()
         params = encode_params(
             [

@@ -52,6 +52,12 @@ class Census:
             self._discount(network_of(before))
         return limit
 
+    def forgive(self, host: str) -> None:
+        """A connection of `host` has shown that it may come as often as it likes."""
+        network = network_of(host)
+        if network is not None and self._rates is not None:
+            self._rates.forgive(network)
+
     def remove(self, host: str) -> None:
         """Take back what was counted as from `host`."""
         self.total -= 1

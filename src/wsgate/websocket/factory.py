@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from wsgate.cgi import Pairs
 from wsgate.channels import Channels
 from wsgate.gateway import Route, Tally
+from wsgate.http1 import RequestHead
 from wsgate.proxies import TrustedProxies
 from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
@@ -40,6 +41,19 @@ class Page(NamedTuple):
 
 def _no_params(_transport: object) -> Pairs:
     return []
+
+
+class PlainHTTP(Protocol):
+    """Who takes connections whose first request is no handshake."""
+
+    def takes(self, head: RequestHead) -> bool:
+        """Whether this request is for it."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """What reads the connection from its first byte; None if there are too many."""
+
+    def route_for(self, path: str) -> Route | None:
+        """The route of a path that no route has, if it is for clients of its own."""
 
 
 class GatewayFactory(WebSocketServerFactory):
@@ -89,6 +103,8 @@ class GatewayFactory(WebSocketServerFactory):
         """Every open connection, by what it listens to."""
         self._noted: dict[str, float] = {}
         self.connections: set[GatewayProtocol] = set()
+        self.plain_http: PlainHTTP | None = None
+        """Who serves plain requests beside pages, where anybody does."""
         self.farewell: Farewell | None = None
         """Set once the gateway stops: a connection that opens now is closed with it at once."""
         self._waiting_for_end: list[Deferred[None]] = []
@@ -161,7 +177,10 @@ class GatewayFactory(WebSocketServerFactory):
 
     def route_for(self, path: str) -> Route | None:
         """The route of exactly this path, else the route of every path, else None."""
-        return self._routes.get(path) or self._routes.get("/")
+        route = self._routes.get(path)
+        if route is None and self.plain_http is not None:
+            route = self.plain_http.route_for(path)
+        return route or self._routes.get("/")
 
     def change_options(self, options: WebSocketOptions) -> None:
         """Take other limits. What a connection was given when it opened it keeps until its end."""

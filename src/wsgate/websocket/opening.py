@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -33,6 +36,8 @@ class OpeningProtocol(EnteringProtocol):
     """
 
     _head: HeadBuffer | None = None
+    _reader: Any = None
+    """What reads instead, once it is no client."""
     _host = ""
     """The client's address, once it is known."""
 
@@ -51,6 +56,8 @@ class OpeningProtocol(EnteringProtocol):
         self._leave()
         self._cancel_handshake_timeout()
         self._head = None
+        if self._reader is not None:
+            self._reader.connectionLost(reason)
         self.factory.forget(self)
 
     def accept(self, route: Route, upgrade: Upgrade, client: Client, rest: bytes) -> None:
@@ -76,6 +83,9 @@ class OpeningProtocol(EnteringProtocol):
             certificate = self.factory.certificate_params(self.transport)
             identity = identify(self.transport, head, self.factory.proxies, certificate)
             self._host = identity.client.remote.host
+            if self._is_plain_http(head):
+                self._hand_over(received[0] + received[1])
+                return
             self._decide(head, identity, received[1])
         except Refused as refused:
             self._refuse(refused.status, str(refused), refused.headers, refused.limit)
@@ -100,6 +110,27 @@ class OpeningProtocol(EnteringProtocol):
         """The client has done its part of the handshake, and in time."""
         self.factory.under_way.end(self)
         self._cancel_handshake_timeout()
+
+    def _is_plain_http(self, head: RequestHead) -> bool:
+        plain_http = self.factory.plain_http
+        return plain_http is not None and plain_http.takes(head) and not wants_websocket(head)
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let another protocol have this connection, from its first byte: `data` and what follows.
+
+        Raises:
+            Refused: there are too many of them.
+        """
+        assert self.factory.plain_http is not None
+        self._count_as(self._host)
+        reader = self.factory.plain_http.buildProtocol(self.transport.getPeer())
+        if reader is None:
+            raise no_place()
+        reader.signed = partial(self.factory.census.forgive, self._host)
+        self._head_is_complete()
+        self._reader = reader
+        reader.makeConnection(self.transport)
+        reader.dataReceived(data)
 
     def _answer_plain_request(self, head: RequestHead, path: str) -> None:
         page = self.factory.page_for(path)

@@ -30,6 +30,10 @@ class Rate:
             spent = now
         return spent + self._step
 
+    def take_back(self, spent: float) -> float:
+        """Count one event less."""
+        return max(0.0, spent - self._step)
+
     def wait(self, spent: float, now: float) -> float:
         """Seconds until one more event is within the rate; 0.0 when it is."""
         wait = spent - now - self._grace
@@ -64,6 +68,12 @@ class Rates:
             self._tidy(now)
         self._spent[key] = self._rate.spend(spent, now)
         return True
+
+    def forgive(self, key: str) -> None:
+        """Take back one event of `key`."""
+        spent = self._spent.get(key)
+        if spent is not None:
+            self._spent[key] = self._rate.take_back(spent)
 
     def _tidy(self, now: float) -> None:
         self._spent = {key: spent for key, spent in self._spent.items() if spent > now}

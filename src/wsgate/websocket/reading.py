@@ -38,6 +38,8 @@ class ReadingProtocol(IntakeProtocol):
             self._receive_head(data)
         elif self._asking is not None:
             self._keep(data)
+        elif self._reader is not None:
+            self._reader.dataReceived(data)
 
     def _receive(self, data: bytes) -> None:
         if self._long_message is not None:

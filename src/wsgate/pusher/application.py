@@ -1,0 +1,204 @@
+"""One application at work: what its clients and its HTTP API do to its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from wsgate.channels import Channels, Member, Message
+from wsgate.pusher import names, told
+from wsgate.pusher.app import App
+from wsgate.pusher.cache import Cache
+from wsgate.pusher.calls import Trigger
+from wsgate.pusher.faults import TERMINATED
+from wsgate.pusher.presence import Presence
+from wsgate.pusher.roster import Person
+from wsgate.pusher.socketid import socket_id_of
+from wsgate.pusher.webhooks import Webhooks
+
+
+class Application:
+    """Channels, members and last events of one application.
+
+    Args:
+        app: its settings; may be replaced at any time, for what comes after.
+        channels: those of all dialects, of which it has its own.
+        seconds: the time, for how long events are kept.
+        webhooks: whom to tell; None: nobody.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        channels: Channels,
+        seconds: Callable[[], float],
+        webhooks: Webhooks | None = None,
+    ) -> None:
+        self.app = app
+        self.webhooks = webhooks
+        self.presence = Presence(self)
+        self.client_events = 0
+        """Events that clients have sent to others."""
+        self.triggered = 0
+        """Events that the application has sent, one for each channel."""
+        self.refusals = 0
+        """What clients wanted and did not get."""
+        self.seconds = seconds
+        self._channels = channels
+        self._cache = Cache()
+        channels.on_occupied.append(self._occupied)
+        channels.on_vacated.append(self._vacated)
+
+    # -- clients
+
+    def subscribe(self, client: Member, channel: str, person: Person | None) -> None:
+        """Give a client what comes to a channel, and tell it that it does.
+
+        Raises:
+            ChannelError: it is in too many, or there are too many.
+        """
+        self._channels.subscribe(client, self._inner(channel))
+        if person is None:
+            client.push(Message(told.event(told.SUBSCRIBED, channel=channel)))
+        else:
+            self.presence.join(channel, client, person)
+            about = told.presence(self.presence.members(channel))
+            client.push(Message(told.event(told.SUBSCRIBED, about, channel=channel)))
+        if names.is_cache(channel):
+            self._give_last(client, channel)
+
+    def _give_last(self, client: Member, channel: str) -> None:
+        last = self._cache.find(channel, self.seconds())
+        if last is not None:
+            client.push(Message(last))
+            return
+        client.push(Message(told.event("pusher:cache_miss", channel=channel)))
+        self._tell("cache_miss", channel=channel)
+
+    def unsubscribe(self, client: Member, channel: str) -> None:
+        """Give a client nothing more of a channel."""
+        self._channels.unsubscribe(client, self._inner(channel))
+        self.presence.leave(channel, client)
+
+    def is_subscribed(self, client: Member, channel: str) -> bool:
+        """Whether a client gets what comes to a channel."""
+        return self._inner(channel) in client.channels
+
+    def is_full(self, channel: str, person: Person) -> bool:
+        """Whether a presence channel takes no further user."""
+        members = self.presence.members(channel)
+        return person.user_id not in members and len(members) >= self.app.max_presence_members
+
+    def forget(self, client: Member) -> None:
+        """A client is gone; `Channels` knows already."""
+        self.presence.forget(client)
+
+    def sign_in(self, client: Member, user_id: str) -> None:
+        """A client is a connection of this user now.
+
+        Raises:
+            ChannelError: it is in too many channels.
+        """
+        self._channels.bind_user(client, names.inner_user(self.app.id, user_id))
+        self._channels.subscribe(client, self._inner(names.channel_of_user(user_id)))
+
+    def client_event(self, client: Member, event: str, channel: str, data: object) -> None:
+        """A client tells the others of a channel something.
+
+        Raises:
+            ChannelError: more is published than goes out.
+        """
+        person = self.presence.person(channel, client)
+        user_id = person.user_id if person is not None else None
+        message = Message(told.client_event(event, channel, data, user_id))
+        self._channels.publish(self._inner(channel), message, except_id=client.connection_id)
+        self.client_events += 1
+        if self.webhooks is not None:
+            from_user = {} if user_id is None else {"user_id": user_id}
+            self.webhooks.tell(
+                "client_event",
+                channel=channel,
+                event=event,
+                data=data if isinstance(data, str) else told.encoded(data),
+                socket_id=socket_id_of(client.connection_id),
+                **from_user,
+            )
+
+    # -- the HTTP API
+
+    def trigger(self, asked: Trigger) -> Deferred[list[int]]:
+        """Send an event; fires with how many got it, for each channel.
+
+        Raises:
+            ChannelError: more is published than goes out.
+        """
+        return gatherResults([self._send(asked, channel) for channel in asked.channels])
+
+    def _send(self, asked: Trigger, channel: str) -> Deferred[int]:
+        event = told.event(asked.name, asked.data, channel=channel)
+        if names.is_cache(channel):
+            self._cache.keep(channel, event, self.seconds())
+        self.triggered += 1
+        message = Message(event)
+        return self._channels.publish(self._inner(channel), message, except_id=asked.except_id)
+
+    async def info(self, channel: str, attributes: Iterable[str]) -> dict[str, object]:
+        """What is asked about a channel. User counts are of presence channels only."""
+        found: dict[str, object] = {}
+        if "user_count" in attributes and names.is_presence(channel):
+            found["user_count"] = len(self.presence.members(channel))
+        if "subscription_count" in attributes:
+            found["subscription_count"] = await self.subscribers(channel)
+        return found
+
+    async def subscribers(self, channel: str) -> int:
+        """How many connections get what comes to a channel."""
+        about = await self._channels.channel_info(self._inner(channel), users=False)
+        count = about["subscribers"]
+        assert isinstance(count, int)
+        return count
+
+    async def occupied(self, prefix: str) -> dict[str, int]:
+        """Channels with subscribers, and how many; those whose names begin with `prefix`."""
+        counts = self._channels.counts(f"{self.app.id}:{prefix}")
+        found = ((names.outer(self.app.id, name), count) for name, count in counts.items())
+        return {name: count for name, count in found if name is not None}
+
+    def terminate(self, user_id: str) -> Deferred[int]:
+        """Close all connections of a signed-in user; fires with how many there were."""
+        return self._channels.close_user(names.inner_user(self.app.id, user_id), *TERMINATED)
+
+    # -- what others are told
+
+    def member_added(self, channel: str, user_id: str) -> None:
+        """As `Watcher` says."""
+        if self.webhooks is not None:
+            key = ("member", channel, user_id)
+            self.webhooks.begins("member_added", *key, channel=channel, user_id=user_id)
+
+    def member_removed(self, channel: str, user_id: str) -> None:
+        """As `Watcher` says."""
+        if self.webhooks is not None:
+            key = ("member", channel, user_id)
+            self.webhooks.ends("member_removed", *key, channel=channel, user_id=user_id)
+
+    def member_count(self, channel: str, person: Person, count: int) -> None:
+        """As `Watcher` says."""
+
+    def _occupied(self, name: str) -> None:
+        channel = names.outer(self.app.id, name)
+        if self.webhooks is not None and channel is not None:
+            self.webhooks.begins("channel_occupied", "channel", channel, channel=channel)
+
+    def _vacated(self, name: str) -> None:
+        channel = names.outer(self.app.id, name)
+        if self.webhooks is not None and channel is not None:
+            self.webhooks.ends("channel_vacated", "channel", channel, channel=channel)
+
+    def _tell(self, name: str, **about: object) -> None:
+        if self.webhooks is not None:
+            self.webhooks.tell(name, **about)
+
+    def _inner(self, channel: str) -> str:
+        return names.inner(self.app.id, channel)
