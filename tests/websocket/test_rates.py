@@ -80,3 +80,11 @@ def test_a_million_addresses_at_once_take_bounded_memory():
         rates.allow(str(number), 0.0)
         most = max(most, len(rates))
     assert most <= 2**16
+
+
+def test_an_event_that_is_taken_back_leaves_its_place():
+    rates = Rates(1)
+    assert [rates.allow("a", 0) for _ in range(3)] == [True, True, False]
+    rates.forgive("a")
+    rates.forgive("unknown")
+    assert [rates.allow("a", 0) for _ in range(2)] == [True, False]

@@ -84,7 +84,7 @@ class OpeningProtocol(EnteringProtocol):
             identity = identify(self.transport, head, self.factory.proxies, certificate)
             self._host = identity.client.remote.host
             if self._is_plain_http(head):
-                self._hand_over(received[0] + received[1])
+                self._give_to_plain_http(received[0] + received[1])
                 return
             self._decide(head, identity, received[1])
         except Refused as refused:
@@ -115,7 +115,7 @@ class OpeningProtocol(EnteringProtocol):
         plain_http = self.factory.plain_http
         return plain_http is not None and plain_http.takes(head) and not wants_websocket(head)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _give_to_plain_http(self, data: bytes) -> None:
         """Let another protocol have this connection, from its first byte: `data` and what follows.
 
         Raises:
