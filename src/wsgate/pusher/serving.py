@@ -63,19 +63,18 @@ class ApiFactory(ControlFactory):
         """The route of a client that asks for an application which is not here."""
         return self._applications.stranger(path)
 
-    def refusal(self, request: Request, length: int | None) -> Answer | None:
+    def refusal(self, request: Request, path: bytes, length: int | None) -> Answer | None:
         """As the control interface's. The signature is over the body's digest, not the body."""
         most = self._applications.body_limit
         if length is not None and length > most:
             return refusal(Refused(413, f"A request may have {most} bytes (max_event_size)"))
-        refused = super().refusal(request, length)
+        refused = super().refusal(request, path, length)
         if refused is not None:
             return refused
         channel: Any = request.channel
-        # What the request will be told when its body is there.
-        target = channel._path.decode("latin-1")
-        path, _, query = target.partition("?")
-        call = Call(channel._command.decode("latin-1"), without_prefix(path), query, b"")
+        target, _, query = path.decode("latin-1").partition("?")
+        # The method stands in the request only when its body is there.
+        call = Call(channel._command.decode("latin-1"), without_prefix(target), query, b"")
         try:
             check(self._applications.find, self._now, call)
         except Refused as error:
