@@ -89,6 +89,7 @@ class FakePeer:
     def __init__(self):
         self.did = []
         self.channels = Channels(Clock())
+        self.soon = []
 
     def send_message(self, payload, is_binary):
         self.did.append((payload, is_binary))
@@ -108,6 +109,9 @@ class FakePeer:
 
     def resume_reading(self):
         self.did.append("resume")
+
+    def call_soon(self, function):
+        self.soon.append(function)
 
     def conversation_idle(self):
         self.did.append("idle")

@@ -164,6 +164,12 @@ def find_body(stdout: bytes) -> int:
     return match.end() if match else 0
 
 
+def find_head(stdout: bytes | bytearray) -> tuple[int, int] | None:
+    """Where the header ends, and where the body begins; None without an empty line in 32 KiB."""
+    match = _BLANK_LINE.search(stdout, 0, MAX_HEADER_BYTES + 4)
+    return match.span() if match is not None and match.start() <= MAX_HEADER_BYTES else None
+
+
 def parse_response(stdout: bytes | bytearray) -> CGIResponse:
     """Read the output of a script (RFC 3875 §6): header fields, an empty line, the body.
 
@@ -171,16 +177,17 @@ def parse_response(stdout: bytes | bytearray) -> CGIResponse:
         MalformedResponse: no header, more than 32 KiB of it, a malformed or repeated field that
             counts, a status outside 200–599, or a Content-Length that is not the body's.
     """
-    match = _BLANK_LINE.search(stdout, 0, MAX_HEADER_BYTES + 4)
-    if match is None or match.start() > MAX_HEADER_BYTES:
+    found = find_head(stdout)
+    if found is None:
         if len(stdout) > MAX_HEADER_BYTES:
             raise MalformedResponse(f"header is longer than {MAX_HEADER_BYTES} bytes")
         raise MalformedResponse("no empty line after the header")
+    end, start = found
     # A script sends the same few headers with every answer, so they are read once.
-    head = parse_response_head(bytes(stdout[: match.start()]))
+    head = parse_response_head(bytes(stdout[:end]))
     # A view of a long output, which comes as a bytearray; a short one is quicker to copy.
     output = stdout if isinstance(stdout, bytes) else memoryview(stdout)
-    body: bytes | memoryview = output[match.end() :]
+    body: bytes | memoryview = output[start:]
     if head.content_length is not None and head.content_length != len(body):
         raise MalformedResponse(
             f"Content-Length is {head.content_length}, the body has {len(body)} bytes"

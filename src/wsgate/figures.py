@@ -50,6 +50,11 @@ _ALL = (
         "route",
         "outcome",
     ),
+    _counter(
+        "wsgate_stream_messages_total",
+        "Messages that streamed answers were made of; each such answer counts once above.",
+        "route",
+    ),
     # Connections
     _gauge("wsgate_connections", "Connections open now, handshakes under way included."),
     _counter("wsgate_connections_accepted_total", "Handshakes answered with 101."),
@@ -88,6 +93,14 @@ _ALL = (
         merge="max",
     ),
     _gauge("wsgate_pool_max_in_flight", "Requests that PHP may have at a time.", "pool"),
+    _gauge("wsgate_pool_streams_open", "Streamed answers that are under way.", "pool"),
+    _gauge("wsgate_pool_max_streams", "Streamed answers that may be at a time.", "pool"),
+    _counter("wsgate_pool_streams_total", "Streamed answers that have begun.", "pool"),
+    _counter(
+        "wsgate_pool_streams_cut_total",
+        "Those that ended before PHP was done: their client left, a limit, or PHP failed.",
+        "pool",
+    ),
     _gauge(
         "wsgate_pool_available",
         "1 while requests are sent to PHP, 0 while it is known to be away.",

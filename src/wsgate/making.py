@@ -23,6 +23,7 @@ from wsgate.gateway import (
     QueueLimits,
     Register,
     Route,
+    StreamLimits,
 )
 from wsgate.node import NODE
 from wsgate.ports import CannotStart
@@ -41,7 +42,7 @@ def make_factory(
     """What serves `routes` to WebSocket clients; `pools` has the pool of each, by name."""
     factory = GatewayFactory(
         reactor,
-        make_routes(routes, pools, register),
+        make_routes(routes, pools, register, asked.limits),
         make_options(asked.limits),
         [Page("/", *demo.page())] if asked.gateway.demo else [],
         TrustedProxies(asked.gateway.trusted_proxies),
@@ -165,11 +166,21 @@ _NO_POOL: Any = None
 
 
 def make_routes(
-    routes: Sequence[settings.Route], pools: Mapping[str, ConnectionPool], register: Register
+    routes: Sequence[settings.Route],
+    pools: Mapping[str, ConnectionPool],
+    register: Register,
+    limits: settings.Limits,
 ) -> list[Route]:
     """`routes` as the gateway knows them; `pools` has the pool of each, by name."""
+    streams = StreamLimits(
+        timeout=limits.stream_timeout,
+        messages=limits.stream_messages,
+        size=limits.stream_bytes,
+        message_size=limits.max_answer_size,
+    )
     return [
-        _route(route, pools[route.pool] if route.pool else _NO_POOL, register) for route in routes
+        _route(route, pools[route.pool] if route.pool else _NO_POOL, register, streams)
+        for route in routes
     ]
 
 
@@ -179,7 +190,9 @@ def _conversation(route: settings.Route, register: Register) -> MakeConversation
     return partial(EventfulConversation, register)
 
 
-def _route(route: settings.Route, pool: ConnectionPool, register: Register) -> Route:
+def _route(
+    route: settings.Route, pool: ConnectionPool, register: Register, streams: StreamLimits
+) -> Route:
     root = route.root.rstrip("/")
     script = cgi.Script(route.script, route.script.removeprefix(root), root or "/")
     return Route(
@@ -193,4 +206,5 @@ def _route(route: settings.Route, pool: ConnectionPool, register: Register) -> R
         binary_content_type=route.binary_content_type,
         events=frozenset(route.events),
         make_conversation=_conversation(route, register),
+        streams=streams,
     )

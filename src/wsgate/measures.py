@@ -65,6 +65,7 @@ def _messages(path: str, tally: Tally) -> Iterator[Sample]:
     yield ("wsgate_messages_received_total", path), tally.received
     for outcome in ("answered", "refused", "gone"):
         yield ("wsgate_messages_total", path, outcome), getattr(tally, outcome)
+    yield ("wsgate_stream_messages_total", path), tally.streamed
 
 
 def _pool(pool: ConnectionPool) -> Iterator[Sample]:
@@ -78,6 +79,10 @@ def _pool(pool: ConnectionPool) -> Iterator[Sample]:
     yield ("wsgate_pool_waiting", name), pool.waiting
     yield ("wsgate_pool_waiting_most", name), pool.waiting_most
     yield ("wsgate_pool_max_in_flight", name), pool.max_in_flight
+    yield ("wsgate_pool_streams_open", name), pool.streams
+    yield ("wsgate_pool_max_streams", name), pool.max_streams
+    yield ("wsgate_pool_streams_total", name), pool.streams_begun
+    yield ("wsgate_pool_streams_cut_total", name), pool.streams_cut
     yield ("wsgate_pool_available", name), pool.is_available
     for backend in pool.backends:
         key = (name, backend.name)

@@ -70,6 +70,7 @@ def _connection_pool(
         keep_connections=pool.keeps_connections,
         own_workers=pool.private,
         max_answer_size=limits.max_answer_size,
+        max_streams=pool.streams,
         breaker=BreakerRules(pool.breaker_connects, pool.breaker_percent),
         name=pool.name,
     )

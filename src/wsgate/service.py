@@ -341,7 +341,7 @@ class GatewayService(Service):
         apps = pusher_apps(routes)
 
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
-            made = make_routes(routes, pools, self._register)
+            made = make_routes(routes, pools, self._register, asked.limits)
             options = make_options(asked.limits)
             if options != self.factory.options:
                 self.factory.change_options(options)

@@ -71,6 +71,9 @@ def test_the_defaults_are_these(folder):
             "max_fragments": 1024,
             "fragment_size": 65536,
             "max_answer_size": 16777216,
+            "stream_timeout": 300.0,
+            "stream_messages": 10000,
+            "stream_bytes": 67108864,
             "max_header_bytes": 16384,
             "max_header_lines": 64,
             "max_connections": 10000,
@@ -105,6 +108,7 @@ def test_the_defaults_are_these(folder):
                 "name": "default",
                 "fastcgi": (),
                 "max_in_flight": 8,
+                "max_streams": None,
                 "queue": 256,
                 "queue_deadline": 5.0,
                 "response_timeout": 30.0,
@@ -198,7 +202,11 @@ BOUNDS = [
 
 
 def tree_with(section, name, value):
-    return {"limits": {name: value}} if section is Limits else {"pools": {"default": {name: value}}}
+    if section is Limits:
+        return {"limits": {name: value}}
+    # They are never all of max_in_flight.
+    more = {"max_in_flight": 10_000} if name == "max_streams" else {}
+    return {"pools": {"default": {name: value, **more}}}
 
 
 def value_in(settings, section, name):
@@ -226,6 +234,7 @@ OFF_AT_0 = {
     "control_frames_per_second",
     "idle_timeout",
     "max_connection_age",
+    "max_streams",
 }
 
 
@@ -238,9 +247,24 @@ def test_0_means_none_only_where_nothing_is_lost_without_it(folder, section, nam
         assert error_of(folder, **tree).endswith(f"{name} = 0: out of range; {kind.bounds}")
 
 
+def test_streams_take_a_quarter_of_a_pool_by_default_and_never_all_of_it(folder):
+    assert [Pool(name="a", max_in_flight=n).streams for n in (1, 3, 8, 100)] == [1, 1, 2, 25]
+    pool = {"max_in_flight": 8, "max_streams": 7}
+    assert settings_of(folder, pools={"default": pool}).pools["default"].streams == 7
+    line = error_of(folder, pools={"default": {**pool, "max_streams": 8}})
+    assert line.endswith(
+        "max_streams = 8: must be less than max_in_flight, which is 8: messages need a PHP worker "
+        "as well"
+    )
+    alone = {"max_in_flight": 1, "max_streams": 1}
+    assert settings_of(folder, pools={"default": alone}).pools["default"].streams == 1
+
+
 def test_every_default_lies_within_its_own_bounds():
     for section, name, kind in BOUNDS:
         default = default_of(section, name)
+        if default is None:
+            continue
         assert kind.low <= default <= kind.high or (default == 0 and kind.zero)
 
 

@@ -12,19 +12,22 @@ OTHERS = {
     "ResponseTooLarge",
     "RequestTimeout",
     "ResponseTimeout",
+    "StreamStopped",
 }
+STREAM = {"StreamsFull", "StreamTimeout"}
 
 
 def test_the_tree_is_as_its_picture_says():
     assert {c.__name__ for c in errors.NotSent.__subclasses__()} == NOT_SENT
     assert {c.__name__ for c in errors.FastCGIError.__subclasses__()} == {"NotSent"} | OTHERS
-    for name in NOT_SENT | OTHERS:
+    assert {c.__name__ for c in errors.StreamStopped.__subclasses__()} >= STREAM
+    for name in NOT_SENT | OTHERS | STREAM:
         assert f"─ {name} " in errors.__doc__
 
 
 def test_every_error_is_exported():
     others = {"FastCGIError", "NotSent", "CircuitOpen"}
-    assert set(errors.__all__) == others | NOT_SENT | OTHERS
+    assert set(errors.__all__) == others | NOT_SENT | OTHERS | STREAM
     assert set(errors.__all__) <= set(fastcgi.__all__)
 
 

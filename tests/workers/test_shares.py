@@ -40,6 +40,14 @@ def test_a_queue_has_one_place_at_least():
     assert [s.pools["default"].queue for s in shared_out(2, pool)] == [1, 1]
 
 
+def test_streams_have_one_place_at_least_unless_there_are_to_be_none():
+    for asked, shares in ((3, [2, 1]), (1, [1, 1]), (0, [0, 0])):
+        pool = Pool(name="default", max_streams=asked)
+        assert [s.pools["default"].streams for s in shared_out(2, pool)] == shares
+    pool = Pool(name="default", max_in_flight=12)
+    assert [s.pools["default"].streams for s in shared_out(2, pool)] == [1, 1]
+
+
 def test_a_limit_for_each_address_is_rounded_up_and_none_stays_none():
     assert [s.limits.max_connections_per_address for s in shared_out(3)] == [67, 67, 67]
     assert [s.limits.new_connections_per_address for s in shared_out(3)] == [7, 7, 7]

@@ -246,6 +246,11 @@ def _check_unused(given: Given, used: set[str]) -> None:
 
 def _make_pool(name: str, values: Values) -> Pool:
     pool: Pool = _make(Pool, values, name=name)
+    if pool.streams >= max(pool.max_in_flight, 2):
+        raise ConfigError(
+            f"{values['max_streams'].written}: must be less than max_in_flight, which is "
+            f"{pool.max_in_flight}: messages need a PHP worker as well"
+        )
     if pool.fastcgi:
         for setting in _PRIVATE_ONLY:
             if setting in values:

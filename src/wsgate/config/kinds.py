@@ -109,6 +109,9 @@ class Count(_Quantity):
         self._within(value)
         return value
 
+    def show(self, value: object) -> str:
+        return "automatic" if value is None else super().show(value)
+
 
 class Workers(Count):
     """How many processes; 0 stands for `auto`, until the pools are known."""

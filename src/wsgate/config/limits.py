@@ -59,6 +59,34 @@ class Limits:
             why="the whole answer is in memory before the client gets any of it",
         ),
     )
+    stream_timeout: float = field(
+        default=300.0,
+        metadata=about(
+            Time(0.1, 86400),
+            "a streamed answer may last",
+            limit="longer: it ends with error 504; PHP is stopped at its next output",
+            why="it keeps a PHP worker all that time; its parts come within response_timeout "
+            "of each other",
+        ),
+    )
+    stream_messages: int = field(
+        default=10_000,
+        metadata=about(
+            Count(1, 10**9),
+            "messages of one streamed answer",
+            limit="more: it ends with error 502",
+            why="a script in a loop is stopped; a model's longest answer has fewer tokens",
+        ),
+    )
+    stream_bytes: int = field(
+        default=64 * MIB,
+        metadata=about(
+            Size(1, 1024 * GIB),
+            "bytes of one streamed answer; one message has at most max_answer_size",
+            limit="more: it ends with error 502",
+            why="a script in a loop is stopped; none of it is kept in memory",
+        ),
+    )
     max_header_bytes: int = field(
         default=16 * KIB,
         metadata=about(

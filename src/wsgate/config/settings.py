@@ -234,6 +234,16 @@ class Pool:
             "has exactly this many workers",
         ),
     )
+    max_streams: int | None = field(
+        default=None,
+        metadata=about(
+            Count(0, 9999),
+            "of these, streamed answers; 0: none",
+            limit="more: the client gets error 503, and PHP is stopped at its next output",
+            why="a quarter of max_in_flight, at least 1: a stream keeps its worker for minutes, "
+            "and the others must serve messages",
+        ),
+    )
     queue: int = field(
         default=256,
         metadata=about(
@@ -336,6 +346,11 @@ class Pool:
             why="PHP's own php.ini holds",
         ),
     )
+
+    @property
+    def streams(self) -> int:
+        """`max_streams`, with its automatic value worked out."""
+        return max(1, self.max_in_flight // 4) if self.max_streams is None else self.max_streams
 
     @property
     def private(self) -> bool:

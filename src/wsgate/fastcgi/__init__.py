@@ -28,6 +28,9 @@ from wsgate.fastcgi.errors import (
     ResponseNeverReceived,
     ResponseTimeout,
     ResponseTooLarge,
+    StreamsFull,
+    StreamStopped,
+    StreamTimeout,
 )
 from wsgate.fastcgi.params import (
     decode_params,
@@ -36,6 +39,7 @@ from wsgate.fastcgi.params import (
     encode_params,
 )
 from wsgate.fastcgi.pool import ConnectionPool
+from wsgate.fastcgi.sink import Flow, Sink
 from wsgate.fastcgi.unix import UNIXEndpoint
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
 
@@ -48,6 +52,7 @@ __all__ = [
     "CircuitOpen",
     "ConnectionPool",
     "FastCGIError",
+    "Flow",
     "Lane",
     "NotSent",
     "PoolStopped",
@@ -61,6 +66,10 @@ __all__ = [
     "ResponseNeverReceived",
     "ResponseTimeout",
     "ResponseTooLarge",
+    "Sink",
+    "StreamStopped",
+    "StreamTimeout",
+    "StreamsFull",
     "Turn",
     "UNIXEndpoint",
     "Unsent",

@@ -14,6 +14,7 @@ from wsgate.fastcgi.errors import (
     ResponseNeverReceived,
     ResponseTimeout,
     ResponseTooLarge,
+    StreamStopped,
 )
 from wsgate.fastcgi.records import (
     REQUEST_ID,
@@ -28,6 +29,7 @@ from wsgate.fastcgi.records import (
     stream_parts,
     whole_answer,
 )
+from wsgate.fastcgi.sink import Sink, Streaming
 from wsgate.utf8 import TextCheck
 
 MAX_STDERR = 8 * 1024
@@ -70,6 +72,7 @@ class Response(NamedTuple):
     """A complete answer: all of STDOUT, the first 8 KiB of STDERR, the exit status (0 to 2³²-1).
 
     `is_utf8` is True where STDOUT is long and known to be valid UTF-8. False says nothing.
+    Of a stream, `stdout` is only what came before it was known to be one.
     """
 
     stdout: bytes | bytearray
@@ -118,7 +121,7 @@ class ResponderConnection:
 
     Only END_REQUEST proves an answer; PHP does not end STDOUT by an empty record, and a connection
     that ends may be a killed worker. At most `max_answer_size` bytes of STDOUT, `MAX_STDERR` bytes
-    of STDERR and one incomplete record are kept in memory.
+    of STDERR and one incomplete record are kept in memory; a `Sink` gets STDOUT as it comes.
     """
 
     __slots__ = (
@@ -129,6 +132,8 @@ class ResponderConnection:
         "_stderr",
         "_stdout",
         "_text",
+        "_undecided",
+        "sink",
         "state",
         "surplus",
     )
@@ -144,6 +149,9 @@ class ResponderConnection:
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._text: TextCheck | None = None
+        self.sink: Sink | None = None
+        """Who takes the answer under way as a stream."""
+        self._undecided = True
 
     def send_request(self, request: Request, keep_connection: bool) -> bytes:
         """As `request_parts`, joined."""
@@ -173,11 +181,12 @@ class ResponderConnection:
         self._received = False
         return _BEGIN_KEEP if keep_connection else _BEGIN_CLOSE
 
-    def receive_data(self, data: bytes) -> Response | None:
+    def receive_data(self, data: bytes, turn: object = None) -> Response | None:
         """Take what arrived; the answer if it is now complete.
 
-        Raises ProtocolError, ApplicationOverloaded or ResponseTooLarge; the connection is then
-        FAILED and to be closed.
+        `turn` may have a method `streaming` (`wsgate.fastcgi.sink`), to make a stream of it.
+        Raises ProtocolError, ApplicationOverloaded, ResponseTooLarge or StreamStopped; the
+        connection is then FAILED and to be closed.
         """
         if self.state is not _ACTIVE:
             self._fail(ProtocolError(f"{len(data)} bytes that answer no request"))
@@ -188,7 +197,7 @@ class ResponderConnection:
                 self.state = _IDLE if self._keep_connection else _CLOSED
                 return _new_response(Response, (stdout, b"", 0, False))
             self._received = bool(data)
-        return self._receive_records(data)
+        return self._receive_records(data, turn)
 
     def receive_eof(self) -> None:
         """Note that the application closed the connection.
@@ -202,6 +211,11 @@ class ResponderConnection:
                 self._fail(ResponseCutOff(f"the connection ended after {self._progress()}"))
             self._fail(ResponseNeverReceived("the connection ended before the first byte back"))
 
+    @property
+    def stderr(self) -> bytes:
+        """What came of STDERR so far, for a request under way."""
+        return bytes(self._stderr)
+
     def time_out(self) -> ResponseTimeout:
         """Give up waiting for the answer; the error that says so. The connection is then FAILED."""
         self.state = _FAILED
@@ -210,9 +224,11 @@ class ResponderConnection:
         )
 
     def _progress(self) -> str:
+        if self.sink is not None:
+            return "a stream without END_REQUEST"
         return f"{len(self._stdout)} bytes of STDOUT without END_REQUEST"
 
-    def _receive_records(self, data: bytes) -> Response | None:
+    def _receive_records(self, data: bytes, turn: object) -> Response | None:
         decoder = self._decoder
         try:
             records = decoder.feed(data)
@@ -223,7 +239,7 @@ class ResponderConnection:
                 self._fail(ProtocolError(f"a record of no request of ours: {record}"))
             type = record.type
             if type == _STDOUT:
-                self._stdout_received(record.content)
+                self._stdout_received(record.content, turn)
             elif type == _STDERR:
                 self._stderr += record.content[: MAX_STDERR - len(self._stderr)]
             elif type == _END_REQUEST:
@@ -235,7 +251,30 @@ class ResponderConnection:
             self._fail(decoder.violation)
         return None
 
-    def _stdout_received(self, content: bytes) -> None:
+    def _stdout_received(self, content: bytes, turn: object) -> None:
+        if self.sink is not None:
+            self._feed(self.sink, content)
+            return
+        self._collect(content)
+        if self._undecided:
+            self._decide(getattr(turn, "streaming", None))
+
+    def _feed(self, sink: Sink, content: bytes) -> None:
+        try:
+            sink.feed(content)
+        except StreamStopped as error:
+            self._fail(error)
+
+    def _decide(self, streaming: Streaming | None) -> None:
+        """Ask whether what is collected is the beginning of a stream."""
+        try:
+            sink = streaming(self._stdout) if streaming is not None else False
+        except StreamStopped as error:
+            self._fail(error)
+        self._undecided = sink is None
+        self.sink = sink or None
+
+    def _collect(self, content: bytes) -> None:
         stdout = self._stdout
         if len(stdout) + len(content) > self._max_answer_size:
             self._fail(ResponseTooLarge(f"the answer exceeds {self._max_answer_size} bytes"))
@@ -260,6 +299,8 @@ class ResponderConnection:
         self._stdout = bytearray()
         self._stderr.clear()
         self._text = None
+        self.sink = None
+        self._undecided = True
         return response
 
     def _fail(self, error: FastCGIError) -> NoReturn:

@@ -16,7 +16,10 @@ The type says how far we got, because that alone decides whether the same reques
      ├─ ResponseNeverReceived    sent, then the connection ended, nothing back; it may have run
      ├─ ResponseCutOff           the connection ended before END_REQUEST; it ran
      ├─ ResponseTooLarge         the answer is larger than we take; it ran
-     └─ ResponseTimeout          no END_REQUEST in time; it may have run, and may still be running
+     ├─ ResponseTimeout          no END_REQUEST in time; it may have run, and may still be running
+     └─ StreamStopped            we wanted no more of a stream; it ran, and may still be running
+         ├─ StreamsFull          as many streams as may be were open when it began one
+         └─ StreamTimeout        the stream lasted longer than it may
 """
 
 from __future__ import annotations
@@ -37,6 +40,9 @@ __all__ = [
     "ResponseNeverReceived",
     "ResponseTimeout",
     "ResponseTooLarge",
+    "StreamStopped",
+    "StreamTimeout",
+    "StreamsFull",
 ]
 
 
@@ -110,3 +116,18 @@ class ResponseTooLarge(FastCGIError):
 
 class ResponseTimeout(FastCGIError):
     """No END_REQUEST within the pool's `response_timeout`. The application may still be running."""
+
+
+class StreamStopped(FastCGIError):
+    """An answer was taken as a stream, and no more of it is wanted.
+
+    The application ran, and runs until it next says something.
+    """
+
+
+class StreamsFull(StreamStopped):
+    """The answer turned out to be a stream while as many as the pool allows were open."""
+
+
+class StreamTimeout(StreamStopped):
+    """The stream lasted as long as its taker allows."""

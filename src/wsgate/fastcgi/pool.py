@@ -25,6 +25,7 @@ from wsgate.fastcgi.errors import (
     ResponseCutOff,
     ResponseNeverReceived,
     ResponseTimeout,
+    StreamStopped,
 )
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.queue import Queue
@@ -68,6 +69,11 @@ class ConnectionPool:
     so, and lets a connection be opened to each worker before one is used again. Without
     `keep_connections` each request has a connection of its own, closed by us at END_REQUEST.
 
+    An answer that its turn takes as a stream (`wsgate.fastcgi.sink`) may last as long as that says;
+    its parts come within `response_timeout` of each other. At most `max_streams` are open at a
+    time: one that begins beyond fails with StreamsFull. `streams_begun` of them were let in, and
+    `streams_cut` of these ended without END_REQUEST.
+
     `requests` made == `responses` + the sum of `errors` (by name of the class; CancelledError is a
     request cancelled while it waited) + `in_flight` + `waiting`, at any time. `surplus` counts
     answers that were followed by bytes of no answer.
@@ -89,6 +95,7 @@ class ConnectionPool:
         keep_connections: bool = False,
         own_workers: bool = False,
         max_answer_size: int = 16 * 2**20,
+        max_streams: int | None = None,
         breaker: BreakerRules | None = None,
         name: str = "default",
     ) -> None:
@@ -108,6 +115,11 @@ class ConnectionPool:
         self.requests = 0
         self.errors: dict[str, int] = {}
         self.surplus = 0
+        self.max_streams = max(1, max_in_flight // 4) if max_streams is None else max_streams
+        self.streams = 0
+        """Streams that are open."""
+        self.streams_begun = 0
+        self.streams_cut = 0
         self._clock = clock
         self.backends = Backends(clock, backends, breaker or BreakerRules(), self._backend_changed)
         self._connects = Connects(clock, self.backends, self, connect_timeout)
@@ -382,7 +394,7 @@ class ConnectionPool:
     def failed(self, protocol: FastCGIProtocol, error: FastCGIError) -> None:
         """There will be no answer, and the connection is closed."""
         self._count_error(type(error).__name__)
-        if isinstance(error, (ResponseTimeout, RequestTimeout)):
+        if isinstance(error, (ResponseTimeout, RequestTimeout, StreamStopped)):
             self._given_up += 1
         protocol.discard()
         backend = protocol.backend
@@ -391,6 +403,19 @@ class ConnectionPool:
         elif backend.breaker.is_open:
             backend.breaker.over(protocol)
         self._free_place()
+
+    def begin_stream(self) -> bool:
+        """An answer is a stream: whether it may go on."""
+        if self.streams >= self.max_streams:
+            return False
+        self.streams += 1
+        self.streams_begun += 1
+        return True
+
+    def stream_over(self, *, is_whole: bool) -> None:
+        """A stream that went on has ended."""
+        self.streams -= 1
+        self.streams_cut += not is_whole
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """A connection ended that nobody used."""

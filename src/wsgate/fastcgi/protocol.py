@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from wsgate.fastcgi.backend import Backend
 from wsgate.fastcgi.connection import ConnectionState, Request, ResponderConnection, Response
-from wsgate.fastcgi.errors import FastCGIError, RequestTimeout
+from wsgate.fastcgi.errors import FastCGIError, RequestTimeout, StreamsFull, StreamTimeout
 from wsgate.fastcgi.records import MAX_CONTENT
 from wsgate.fastcgi.sending import Sending
 from wsgate.fastcgi.unsent import Turn
@@ -41,6 +41,12 @@ class Owner(Protocol):
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """The connection ended, or had to be closed, while no request was under way."""
 
+    def begin_stream(self) -> bool:
+        """The answer under way turns out to be a stream; False if there may be none."""
+
+    def stream_over(self, *, is_whole: bool) -> None:
+        """A stream that was begun has come to its END_REQUEST, or to another end."""
+
     def finish_stop(self) -> None:
         """Called when `stopped`, after the turn of a request was told."""
 
@@ -60,6 +66,7 @@ class FastCGIProtocol:
         "_owner",
         "_receive",
         "_sending",
+        "_stream_ends",
         "_timer",
         "_timer_due",
         "_turn",
@@ -77,6 +84,7 @@ class FastCGIProtocol:
         self._receive = self._connection.receive_data
         self._turn: Turn | None = None
         self._deadline = 0.0
+        self._stream_ends = 0.0
         self._timer: Timeout | None = None
         self._timer_due = 0.0
         self._closed = False
@@ -100,23 +108,31 @@ class FastCGIProtocol:
         owner = self._owner
         sending = Sending(owner.timeouts, owner.write_timeout, self.transport, self._stalled)
         self._sending = sending
-        self._receive = self._receive_while_sending
+        self._receive = self._receive_unusual
         sending.start(self._connection.request_parts(request, owner.keep_connections))
 
-    def _receive_while_sending(self, data: bytes) -> Response | None:
-        response = self._connection.receive_data(data)
-        if response is not None and self._sending is not None:
-            if self._sending.left:
+    def _receive_unusual(self, data: bytes, turn: object = None) -> Response | None:
+        """As the connection does, while a long request goes out or a stream comes in."""
+        response = self._connection.receive_data(data, turn)
+        if response is not None:
+            if self._sending is not None and self._sending.left:
                 # Answered before it was asked all; the rest must not precede another request.
                 self._connection.state = ConnectionState.CLOSED
-            self._sent()
+            self._usual(is_whole=True)
         return response
 
-    def _sent(self) -> None:
+    def _usual(self, *, is_whole: bool) -> None:
+        """The request is over: nothing goes out any more, and no stream comes in."""
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
-            self._receive = self._connection.receive_data
+        if self._stream_ends:
+            self._stream_ends = 0.0
+            self._owner.stream_over(is_whole=is_whole)
+            if is_whole:
+                # Over TLS the end may come while reading is paused.
+                self.transport.resumeProducing()
+        self._receive = self._connection.receive_data
 
     def _stalled(self) -> None:
         stderr = self._connection.time_out().stderr
@@ -126,8 +142,8 @@ class FastCGIProtocol:
     def close(self) -> None:
         """Close at once, without a word to the owner. Harmless when closed, or not yet open."""
         self._stop_timer()
-        if self._sending is not None:
-            self._sent()
+        if self._sending is not None or self._stream_ends:
+            self._usual(is_whole=False)
         if not self._closed:
             self._closed = True
             if self.transport is not None:
@@ -162,11 +178,48 @@ class FastCGIProtocol:
         self._timer = None
         if self._turn is None:
             return
-        left = self._deadline - self._owner.timeouts.seconds()
-        if left > 0:
-            self._start_timer(left)
+        now = self._owner.timeouts.seconds()
+        if now < self._deadline:
+            self._start_timer(self._deadline - now)
+        elif self._stream_ends and now >= self._stream_ends:
+            self.stop(StreamTimeout("the stream lasted longer than it may"))
         else:
             self._fail(self._connection.time_out())
+
+    # A stream. Its parts come in time if each does, and the last one is not too late.
+
+    def _stream_on(self) -> None:
+        """Part of an answer came, and somebody takes it as it comes."""
+        sink = self._connection.sink
+        assert sink is not None
+        if not self._stream_ends:
+            if not self._owner.begin_stream():
+                self.stop(StreamsFull("as many streams as may be are open"))
+                return
+            self._stream_ends = self._owner.timeouts.seconds() + sink.timeout
+            self._receive = self._receive_unusual
+        self._wait_until(self._owner.timeouts.seconds() + self._owner.response_timeout)
+        sink.deliver(self)
+
+    def _wait_until(self, deadline: float) -> None:
+        self._deadline = min(deadline, self._stream_ends)
+        if self._timer is None or self._deadline < self._timer_due:
+            self._start_timer(self._deadline - self._owner.timeouts.seconds())
+
+    def pause(self) -> None:
+        """Read no more of the stream for now. Meanwhile nobody waits for the application."""
+        self.transport.pauseProducing()
+        self._wait_until(self._stream_ends)
+
+    def resume(self) -> None:
+        """Read on."""
+        self._wait_until(self._owner.timeouts.seconds() + self._owner.response_timeout)
+        self.transport.resumeProducing()
+
+    def stop(self, error: FastCGIError) -> None:
+        """End the request, whose turn is told `error`, and close the connection."""
+        error.stderr = self._connection.stderr
+        self._fail(error)
 
     def _fail(self, error: FastCGIError) -> None:
         turn = self._turn
@@ -205,13 +258,13 @@ class FastCGIProtocol:
         """Take a piece of the answer; when it completes it, give back the connection, then tell."""
         if self._closed:
             return
+        turn = self._turn
         try:
-            response = self._receive(data)
+            response = self._receive(data, turn)
         except FastCGIError as error:
             self._fail(error)
             return
         if response is not None:
-            turn = self._turn
             assert turn is not None
             self._turn = None
             owner = self._owner
@@ -220,6 +273,8 @@ class FastCGIProtocol:
                 turn.callback(response)
             if owner.stopped:
                 owner.finish_stop()
+        elif self._connection.sink is not None:
+            self._stream_on()
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection ended; if a request is under way it has failed."""
@@ -227,8 +282,8 @@ class FastCGIProtocol:
             return
         self._closed = True
         self._stop_timer()
-        if self._sending is not None:
-            self._sent()
+        if self._sending is not None or self._stream_ends:
+            self._usual(is_whole=False)
         try:
             self._connection.receive_eof()
         except FastCGIError as error:

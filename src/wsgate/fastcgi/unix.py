@@ -144,6 +144,15 @@ class UNIXTransport:
         self._unsent.extend(parts)
         self._reactor.addWriter(self)
 
+    def pauseProducing(self) -> None:
+        """Read nothing until `resumeProducing`: the application will have to wait as it writes."""
+        self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        """Read on. Harmless when closed, or not paused."""
+        if self._socket is not None:
+            self._reactor.addReader(self)
+
     def abortConnection(self) -> None:
         """Close at once; the protocol hears of it within this call."""
         if self._socket is not None:

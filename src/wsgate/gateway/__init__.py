@@ -18,6 +18,7 @@ from wsgate.gateway.lastwords import LastWords
 from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import MakeConversation, Route, Tally
+from wsgate.gateway.streams import StreamLimits
 
 __all__ = [
     "Accepted",
@@ -33,6 +34,7 @@ __all__ = [
     "Register",
     "Reply",
     "Route",
+    "StreamLimits",
     "Tally",
     "failure_of",
     "is_sendable",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wsgate.channels import ChannelError, check_user, is_plain_channel
+from wsgate.gateway.streams import stream_kind
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -69,6 +70,10 @@ def read_actions(headers: Headers) -> tuple[Close | None, Actions | None, tuple[
             close = _close(value, warnings)
         elif name in _READERS:
             found = _READERS[name](found, value, warnings)
+        elif name == "wsgate-stream":
+            # Whether it is one is decided while the answer comes, by `streams`.
+            if stream_kind(headers) is None:
+                warnings.append(f"Wsgate-Stream: {value[:80]!r} is not one of lines, parts")
         elif name.startswith("wsgate-"):
             warnings.append(f"{name}: no such header is known")
     return close, found if found != NO_ACTIONS else None, tuple(warnings)

@@ -15,6 +15,7 @@ from wsgate.gateway.answer import (
     is_missing,
     reply_to_response,
 )
+from wsgate.gateway.streams import stream_kind
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -75,6 +76,8 @@ def admission(
     first, fault, warnings = _first_message(stdout, stderr, body)
     chosen, warning = taken_subprotocol(head.headers, offered, subprotocol)
     cookies = tuple(("Set-Cookie", value) for name, value in head.headers if name == "set-cookie")
+    if stream_kind(head.headers) is not None:
+        warning += ("Wsgate-Stream: the answer to a connect goes out whole; stream to a message",)
     return Admission(Accepted(cookies, chosen), first, fault, warnings + warning)
 
 

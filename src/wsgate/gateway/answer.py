@@ -15,6 +15,7 @@ from twisted.logger import LogLevel
 from wsgate import cgi, fastcgi
 from wsgate.compiled import compiled
 from wsgate.gateway.actions import Actions, Close, read_actions
+from wsgate.gateway.streams import StreamNotText, StreamTooLarge
 
 OnError = Literal["reply", "close"]
 
@@ -75,6 +76,7 @@ class Failure(NamedTuple):
 
 _OVERLOADED = Failure(503, "overloaded, try again later", LogLevel.warn, overload=True)
 _UNAVAILABLE = Failure(502, "the backend is not available", LogLevel.error)
+_TOO_LARGE = Failure(502, "the answer is too large", LogLevel.error)
 _BAD_ANSWER = Failure(502, "bad answer from the backend", LogLevel.error)
 _TOO_LONG = Failure(504, "the backend took too long", LogLevel.error)
 _LOST = Failure(502, "the backend closed the connection", LogLevel.error)
@@ -91,7 +93,11 @@ FAILURES: dict[type[BaseException], Failure] = {
     fastcgi.ResponseCutOff: _LOST,
     fastcgi.RequestTimeout: _TOO_LONG,
     fastcgi.ResponseTimeout: _TOO_LONG,
-    fastcgi.ResponseTooLarge: Failure(502, "the answer is too large", LogLevel.error),
+    fastcgi.ResponseTooLarge: _TOO_LARGE,
+    fastcgi.StreamsFull: _OVERLOADED,
+    fastcgi.StreamTimeout: _TOO_LONG,
+    StreamTooLarge: _TOO_LARGE,
+    StreamNotText: _BAD_ANSWER,
     fastcgi.ProtocolError: _BAD_ANSWER,
     cgi.MalformedResponse: _BAD_ANSWER,
     NotAnAnswer: _BAD_ANSWER,

@@ -16,6 +16,7 @@ from wsgate.fastcgi import (
     Request,
     Response,
     ResponseTimeout,
+    StreamsFull,
     Unsent,
     decode_params,
 )
@@ -28,7 +29,7 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
-from wsgate.gateway.membership import Membership
+from wsgate.gateway.outlet import StreamOutlet
 from wsgate.gateway.params import request_params
 from wsgate.gateway.peer import Peer
 from wsgate.oneline import one_line
@@ -52,12 +53,13 @@ class QueueLimits(NamedTuple):
 _NO_QUEUE: deque[tuple[bytes | bytearray, bool]] = deque(maxlen=0)
 
 
-class Conversation(Membership):
+class Conversation(StreamOutlet):
     """The order and the limits of one connection's messages.
 
     At most one request is in flight. Further messages wait in a queue; when it holds
     `QueueLimits`, the peer stops reading. While the client does not take its answers
-    (`output_paused`) no further request starts, so at most one answer is ever buffered.
+    (`output_paused`) no further request starts, so at most one answer is ever buffered. An answer
+    that is a stream is in flight until its end is out.
 
     Every message counted in `route.tally.received` ends as answered, refused or gone.
     """
@@ -65,14 +67,11 @@ class Conversation(Membership):
     __slots__ = (
         "_asking",
         "_closed",
-        "_in_flight",
         "_limits",
         "_number",
-        "_output_paused",
         "_queue",
         "_queued_size",
         "_reading_paused",
-        "_route",
         "_unsent",
     )
 
@@ -84,17 +83,14 @@ class Conversation(Membership):
     def __init__(
         self, connection_id: str, route: Route, params: bytes, peer: Peer, limits: QueueLimits
     ) -> None:
-        super().__init__(connection_id, params, peer)
-        self._route = route
+        super().__init__(connection_id, route, params, peer)
         self._limits = limits
         self._queue = _NO_QUEUE
         self._queued_size = 0
         self._number = 0
-        self._in_flight = False
         self._asking = False
         # With its pool: a reload may have given the route another since.
         self._unsent: tuple[ConnectionPool, Unsent] | None = None
-        self._output_paused = False
         self._reading_paused = False
         self._closed = False
 
@@ -139,6 +135,7 @@ class Conversation(Membership):
         """Close: what waits in the queue never starts, and the answer in flight is dropped."""
         if not self._closed:
             self._stop()
+            self._drop_stream()
             self._peer.close(code, reason)
             self._peer.conversation_idle()
 
@@ -169,11 +166,16 @@ class Conversation(Membership):
     def output_paused(self) -> None:
         """The client does not take what was sent: start nothing new."""
         self._output_paused = True
+        if self._stream is not None:
+            self._stream.block()
 
     def output_resumed(self) -> None:
         """The client takes data again."""
         self._output_paused = False
-        self._next()
+        if self._stream is not None:
+            self._stream.unblock()
+        else:
+            self._next()
 
     def give_up(self) -> None:
         """Wait no longer for PHP: refuse the message in flight. PHP may still be running it.
@@ -182,7 +184,13 @@ class Conversation(Membership):
         """
         if self._in_flight:
             self._withdraw()
-            self._refuse(ResponseTimeout("no answer by the time wsgate had to stop"), b"")
+            error = ResponseTimeout("no answer by the time wsgate had to stop")
+            if self._stream is not None:
+                self._log_failure(error, b"")
+                self._stream.drop(error)
+                self.stream_over()
+            else:
+                self._refuse(error, b"")
 
     def abandon(self) -> None:
         """Nobody waits for answers any more.
@@ -190,6 +198,7 @@ class Conversation(Membership):
         A request in flight runs to its end, the waiting ones never start.
         """
         self._stop()
+        self._drop_stream()
         if self._in_flight:
             self._withdraw()
             self._over()
@@ -243,7 +252,7 @@ class Conversation(Membership):
     def _message_id(self) -> str:
         return f"{self.connection_id}:{self._number}"
 
-    # -- the turn of its requests, in a Deferred's words
+    # -- the turn of its requests, in a Deferred's words, and who takes a stream
 
     def callback(self, response: Response, /) -> None:
         """The message in flight is answered."""
@@ -269,18 +278,36 @@ class Conversation(Membership):
 
     def _answered(self, response: Response) -> None:
         try:
+            if self._stream is None:
+                self.streaming(response.stdout)
+            if self._stream is not None:
+                self._stream.finish(response.stderr)
+        except Exception as error:
+            self._refuse(error, response.stderr)
+            return
+        if self._stream is not None:
+            self._heed(response.stderr)
+            self._stream.end(None)
+        else:
+            self._answered_whole(response)
+
+    def _answered_whole(self, response: Response) -> None:
+        try:
             reply, warnings = reply_to_response(
                 response.stdout, response.stderr, is_utf8=response.is_utf8
             )
         except Exception as error:
             self._refuse(error, response.stderr)
             return
-        if response.stderr:
-            said = "PHP says: " + one_line(response.stderr)
-            self._log(LogLevel.warn, said, kind=said)
+        self._heed(response.stderr)
         for warning in warnings:
-            self._log(LogLevel.warn, one_line(warning), kind=warning)
+            self._warn(warning)
         self._finish(reply, answered=True)
+
+    def _heed(self, stderr: bytes) -> None:
+        if stderr:
+            said = "PHP says: " + one_line(stderr)
+            self._log(LogLevel.warn, said, kind=said)
 
     def _deliver(self, payload: bytes, is_binary: bool) -> None:
         """As `_finish`, for an answer that is one message and nothing else."""
@@ -297,8 +324,14 @@ class Conversation(Membership):
             self._peer.conversation_idle()
 
     def _refuse(self, error: BaseException, stderr: bytes) -> None:
+        stream = self._stream
+        if stream is not None and stream.has_ended:
+            return
         if not self._closed:
             self._log_failure(error, stderr)
+        if stream is not None and not isinstance(error, StreamsFull):
+            stream.end(error)
+            return
         reply = reply_to_failure(error, self._message_id, self._route.on_error)
         self._finish(reply, answered=False)
 
@@ -356,6 +389,7 @@ class Conversation(Membership):
     def _over(self) -> None:
         self._in_flight = False
         self._unsent = None
+        self._stream = None
 
     def _next(self) -> None:
         # A request may fail before it was even sent; then `_finish` comes back here from within.

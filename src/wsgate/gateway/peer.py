@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from wsgate.channels import Channels, Message
@@ -31,6 +32,9 @@ class Peer(Protocol):
 
     def resume_reading(self) -> None:
         """Go on after `pause_reading`."""
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call `function` in the next turn of the reactor."""
 
     def conversation_idle(self) -> None:
         """Called when the last message that was waiting has got its answer."""

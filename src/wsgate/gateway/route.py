@@ -11,6 +11,7 @@ from wsgate.fastcgi import ConnectionPool, encode_pair, encode_params
 from wsgate.gateway.answer import OnError
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.peer import Peer
+from wsgate.gateway.streams import StreamLimits
 from wsgate.http1 import RequestHead
 
 
@@ -18,13 +19,15 @@ from wsgate.http1 import RequestHead
 class Tally:
     """What became of the messages: at rest `received` is the sum of the other three.
 
-    `answered` by PHP (204 too), `refused` with an error, `gone` with their client.
+    `answered` by PHP (204 too), `refused` with an error, `gone` with their client. A stream counts
+    once, by its end; `streamed` are the messages that streams were made of.
     """
 
     received: int = 0
     answered: int = 0
     refused: int = 0
     gone: int = 0
+    streamed: int = 0
 
     def __str__(self) -> str:
         return (
@@ -38,6 +41,7 @@ class Tally:
             self.answered + other.answered,
             self.refused + other.refused,
             self.gone + other.gone,
+            self.streamed + other.streamed,
         )
 
 
@@ -69,6 +73,7 @@ class Route:
     """For routes that ask for more than messages; None: plain ones."""
     replayed: Callable[[RequestHead], RequestHead] | None = None
     """Leaves of a handshake what PHP may see; None: everything that can be a variable."""
+    streams: StreamLimits = field(default_factory=StreamLimits)
     tally: Tally = field(default_factory=Tally)
     params: bytes = field(init=False)
     """The PARAMS records that every request of the route begins with."""

@@ -32,6 +32,9 @@ LIMITS = (
     "variable_bytes_per_connection",
     "idle_timeout",
     "max_connection_age",
+    "stream_timeout",
+    "stream_messages",
+    "stream_bytes",
 )
 """The settings of `[limits]` whose hits are counted, whether or not any was hit yet."""
 

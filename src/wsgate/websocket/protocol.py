@@ -199,7 +199,7 @@ class GatewayProtocol(LastingProtocol):
         """The client closes. Answers that are due go out first."""
         self._closed_by_client = _close_status(code, reasonRaw)
         if self._is_owing():
-            self._hold(partial(super().onCloseFrame, code, reasonRaw))
+            self._hold_without_stream(partial(super().onCloseFrame, code, reasonRaw))
             return True
         closed: bool | None = super().onCloseFrame(code, reasonRaw)
         return closed
@@ -211,7 +211,7 @@ class GatewayProtocol(LastingProtocol):
         if self._is_owing():
             # Makes Autobahn skip the rest of the frame that is at fault.
             self.failedByMe = True
-            self._hold(partial(self._fail, code, reason))
+            self._hold_without_stream(partial(self._fail, code, reason))
         else:
             self._fail(code, reason)
 
@@ -230,6 +230,12 @@ class GatewayProtocol(LastingProtocol):
         self._held = end
         self._is_clear = False
         self.transport.pauseProducing()
+
+    def _hold_without_stream(self, end: Callable[[], object]) -> None:
+        """As `_hold`, but the client does not wait for the rest of a stream."""
+        self._hold(end)
+        if self._conversation is not None:
+            self._conversation.leave()
 
     def onCloseHandshakeTimeout(self) -> None:
         """The client did not answer our close in time."""
@@ -292,7 +298,7 @@ class GatewayProtocol(LastingProtocol):
 
     def conversation_idle(self) -> None:
         """All answers are out: what was held may happen."""
-        if self._held is not None and self._sending is None:
+        if self._held is not None and not self._is_owing():
             held, self._held = self._held, None
             held()
             self._read_on()

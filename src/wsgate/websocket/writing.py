@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.error import ConnectionClosed, ConnectionLost
@@ -98,6 +98,10 @@ class WritingProtocol(ReadingProtocol):
         self._sending = parts
         self._conversation.output_paused()  # type: ignore[union-attr]  # it is the caller
         self._send_on()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call `function` in the next turn of the reactor."""
+        self.factory.reactor.callLater(0, function)
 
     def _send_on(self) -> None:
         """Send the next part of what is going out, then let others have their turn."""

@@ -15,9 +15,9 @@ def share(total: int, count: int, index: int) -> int:
 def settings_of_worker(asked: Settings, index: int) -> Settings:
     """What worker `index` (from 0) of `asked.gateway.workers` is told: its share of everything.
 
-    Connections and PHP workers add up to the whole. A pool's queue has one place at least, and the
-    limits for each address and for handshakes are rounded up, so their sums may lie above it by
-    less than the number of workers.
+    Connections and PHP workers add up to the whole. A pool's queue has one place at least, and so
+    have its streams, where there may be any; the limits for each address and for handshakes are
+    rounded up: these sums may lie above it by less than the number of workers.
     """
     count = asked.gateway.workers
     return replace(
@@ -45,4 +45,5 @@ def _pool(pool: Pool, count: int, index: int) -> Pool:
         # A pool that no route uses may be smaller than the number of workers.
         max_in_flight=max(1, share(pool.max_in_flight, count, index)),
         queue=max(1, share(pool.queue, count, index)),
+        max_streams=pool.max_streams and max(1, share(pool.max_streams, count, index)),
     )
