@@ -134,6 +134,8 @@ def test_the_sdist_brings_the_plugin_the_licence_and_the_package(built):
         "src/wsgate/py.typed",
     } <= names
     assert not names & {f"src/{name}" for name in FOREIGN}
+    # Composer's users get php/ from elsewhere.
+    assert not any(name.startswith(("php/", "examples/")) for name in names)
 
 
 @pytest.mark.slow

@@ -16,8 +16,13 @@ final class Event
      * @param ?string $user as bound by an earlier answer; null: none
      * @param ?string $subprotocol as agreed on with the client; null: none
      * @param bool $isBinary whether the message is bytes; false for text and for other events
+     * @param ?int $sequence grows from one connection to the next, also on another machine of like clock:
+     *                       of two connections of a user, the one with the greater is the later
      * @param ?int $closeCode set for a disconnect; 1006: lost without a goodbye, 1005: without a code
      * @param ?string $closeReason set for a disconnect; often empty
+     * @param bool $wasAccepted false for a disconnect of which nobody knows any more whether the
+     *                          connect was answered, because wsgate or PHP was killed meanwhile
+     * @param int $attempt from 2 on, PHP may have had this disconnect before; 1 for other events
      * @param array<string, string> $variables by their name in capitals
      */
     private function __construct(
@@ -27,8 +32,11 @@ final class Event
         public readonly ?string $user,
         public readonly ?string $subprotocol,
         public readonly bool $isBinary,
+        public readonly ?int $sequence,
         public readonly ?int $closeCode,
         public readonly ?string $closeReason,
+        public readonly bool $wasAccepted,
+        public readonly int $attempt,
         private readonly array $variables,
         private ?string $body,
     ) {
@@ -59,6 +67,7 @@ final class Event
             throw new NotFromWsgate('WSGATE_EVENT is missing: only wsgate starts this script');
         }
         $isDisconnect = $type === EventType::Disconnect;
+        $sequence = self::string($server, 'WSGATE_SEQUENCE');
         return new self(
             $type,
             $connectionId,
@@ -66,8 +75,11 @@ final class Event
             self::string($server, 'WSGATE_USER'),
             self::string($server, 'WSGATE_SUBPROTOCOL'),
             self::string($server, 'WSGATE_OPCODE') === 'binary',
+            $sequence === null ? null : (int) $sequence,
             $isDisconnect ? (int) self::string($server, 'WSGATE_CLOSE_CODE') : null,
             $isDisconnect ? self::string($server, 'WSGATE_CLOSE_REASON') ?? '' : null,
+            self::string($server, 'WSGATE_ACCEPTED') !== 'unknown',
+            (int) (self::string($server, 'WSGATE_ATTEMPT') ?? 1),
             self::variables($server),
             $body,
         );

@@ -61,6 +61,14 @@ test('a disconnect says how it ended', function (): void {
     same(true, $event->isDisconnect());
     same(1006, $event->closeCode);
     same('', $event->closeReason);
+    same([true, 1, null], [$event->wasAccepted, $event->attempt, $event->sequence]);
+    $again = event('disconnect', [
+        'WSGATE_CLOSE_CODE' => '1006',
+        'WSGATE_ACCEPTED' => 'unknown',
+        'WSGATE_ATTEMPT' => '2',
+        'WSGATE_SEQUENCE' => '1795406400000000',
+    ]);
+    same([false, 2, 1795406400000000], [$again->wasAccepted, $again->attempt, $again->sequence]);
 });
 
 test('variables are found whichever case their name is written in', function (): void {
