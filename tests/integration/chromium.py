@@ -115,6 +115,24 @@ class Chromium:
         """Go there and wait until it is loaded."""
         self._call("POST", "/url", {"url": url})
 
+    def window(self):
+        """Which window commands go to now."""
+        return self._call("GET", "/window")
+
+    def new_window(self):
+        """Open a window beside the others, which have the same cookies, and go on there."""
+        made = self._call("POST", "/window/new", {"type": "tab"})["handle"]
+        self.switch(made)
+        return made
+
+    def switch(self, window):
+        """Go on in this window."""
+        self._call("POST", "/window", {"handle": window})
+
+    def close_window(self):
+        """Close this window; `switch` to another then."""
+        self._call("DELETE", "/window")
+
     def run(self, script, *arguments):
         """The value that the body of a JavaScript function returns."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
