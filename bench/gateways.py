@@ -41,6 +41,7 @@ class Bench:
         self.php = self.folder / "php.sock"
         self.turns = self.folder / "turns.json"
         self.script = self._copied("echo.php")
+        self.fanout_script = self._copied("fanout.php")
         self.grip_script = self._copied("grip.php")
         self.certificate = self.folder / "certificate.pem"
         self.private_key = self.folder / "key.pem"
@@ -111,7 +112,8 @@ class Gateway:
     """`start` begins its programs; PHP-FPM itself has none.
 
     `once` says that it opens a connection to PHP for each request; `others` are further ways to run
-    it, by name: "echo" answers without PHP, "turns" has a meter on its reactor.
+    it, by name: "echo" answers without PHP, "turns" has a meter on its reactor, "fanout" has one
+    and sends what is published to all who have subscribed.
     """
 
     name: str
@@ -162,7 +164,7 @@ def _wait_for_answer(processes: Processes, port: int, tls: bool) -> None:
         time.sleep(0.05)
 
 
-def _start_wsgate(kept: bool, metered: bool = False) -> Start:
+def _start_wsgate(kept: bool, metered: bool = False, script: str = "script") -> Start:
     settings = [
         "limits.max_connections=20000",
         "limits.max_connections_per_address=0",
@@ -183,7 +185,7 @@ def _start_wsgate(kept: bool, metered: bool = False) -> Start:
         if metered:
             twistd = PEERS / "wsgate_turns.py"
         command = [bench.wsgate_python, str(twistd), "-n", "--pidfile=", "wsgate"]
-        command += ["--script", str(bench.script), "--fastcgi", f"unix:{bench.php}"]
+        command += ["--script", str(getattr(bench, script)), "--fastcgi", f"unix:{bench.php}"]
         command += ["--port", f"tcp:{bench.port}:interface=127.0.0.1:backlog=4096"]
         command += ["--port", f"tls:{bench.tls_port}:interface=127.0.0.1:backlog=4096"]
         command += ["--certificate", str(bench.certificate)]
@@ -210,7 +212,10 @@ def _start_node(mode: str) -> Start:
         processes.start(
             ["node", str(PEERS / "node_gateway.js"), mode, *_arguments(bench)],
             cwd=bench.folder,
-            env={"NODE_PATH": str(bench.tools / "node" / "node_modules")},
+            env={
+                "NODE_PATH": str(bench.tools / "node" / "node_modules"),
+                "WSGATE_TURNS": str(bench.turns),
+            },
         )
 
     return start
@@ -239,11 +244,15 @@ def _start_pushpin(bench: Bench, processes: Processes) -> None:
 GATEWAYS = (
     Gateway(
         *("wsgate-kept", "wsgate, kept connections", _start_wsgate(kept=True)),
-        others={"echo": _start_wsgate_echo, "turns": _start_wsgate(kept=True, metered=True)},
+        others={
+            "echo": _start_wsgate_echo,
+            "turns": _start_wsgate(kept=True, metered=True),
+            "fanout": _start_wsgate(kept=True, metered=True, script="fanout_script"),
+        },
     ),
     Gateway(
         *("node-kept", "Node `ws`, kept connections", _start_node("kept")),
-        others={"echo": _start_node("echo")},
+        others={"echo": _start_node("echo"), "fanout": _start_node("fanout")},
     ),
     Gateway(
         *("nginx-lua", "nginx + Lua", _start_nginx_lua),

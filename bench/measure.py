@@ -105,6 +105,8 @@ class Measurer:
                 cell = self._handshakes(row, pids)
             elif row.kind == "idle":
                 cell = self._idle(row, pids)
+            elif row.kind == "fanout":
+                cell = self._fanout(row, pids)
             elif row.kind == "beside":
                 cell = self._beside(row, pids)
             else:
@@ -182,18 +184,43 @@ class Measurer:
         calm = Row(row.name, row.title, "beside", CALM_CLIENTS)
         return self._load_command(calm, CALM_CLIENTS, CALM_PAUSE)
 
+    def _fanout(self, row: Row, pids: list[int]) -> Cell:
+        clients = min(row.quick_clients if self._quick else row.clients, self._bench.files - 100)
+        spec = {
+            **self._address(row.tls),
+            "clients": clients,
+            "size": row.size,
+            "warm_up": self._warm_up,
+            # A message to all takes a tenth of a second or more.
+            "seconds": 4 * self._seconds,
+        }
+        generator = self._generator(_python("bench.fanout", spec))
+        generator.wait_until_ready()
+        time.sleep(0.5)
+        before = memory(pids)
+        generator.go()
+        generator.wait_until_ready()
+        time.sleep(0.5)
+        each = (memory(pids) - before) / clients
+        cell = self._between(pids, [generator], 1, lambda: self._meter(pids[0]))
+        cell |= self._longest_turns(pids[0])
+        rate = cell["count"] / cell["seconds"]
+        return {**cell, "rate": rate, "per_subscription": each, "connections": clients}
+
     def _turns(self, row: Row, pids: list[int]) -> Cell:
         # Not the turns in which all these clients connected.
         cell = self._beside(row, pids, lambda: self._meter(pids[0]))
-        meter = self._meter(pids[0])
+        return cell | self._longest_turns(pids[0])
+
+    def _longest_turns(self, pid: int) -> Cell:
+        meter = self._meter(pid)
         by_clock, by_cpu = meter["clock"], meter["cpu"]
         return {
-            **cell,
             "turns": meter["turns"],
             "longest_cpu": by_cpu[-1],
-            "tenth_cpu": by_cpu[-10],
+            "tenth_cpu": by_cpu[-10:][0],
             "longest_clock": by_clock[-1],
-            "tenth_clock": by_clock[-10],
+            "tenth_clock": by_clock[-10:][0],
         }
 
     def _meter(self, pid: int) -> Cell:

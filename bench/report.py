@@ -113,6 +113,17 @@ _TURNS = (
     Figure("tenth longest by the clock", "tenth_clock", 1e3, 2),
     Figure("turns", "turns", 1, 0),
 )
+_FANOUT = (
+    Figure("deliveries per second", "rate", 1, 0),
+    Figure("CPU µs each", "cpu_each", 1e6, 1),
+    Figure("to the last one, p50 ms", "p50", 1e3, 1),
+    Figure("slowest, ms", "max", 1e3, 1),
+    Figure("longest turn, CPU ms", "longest_cpu", 1e3, 2),
+    Figure("longest by the clock, ms", "longest_clock", 1e3, 2),
+    Figure("bytes per subscription", "per_subscription", 1, 0),
+    Figure("connections", "connections", 1, 0),
+    Figure("generator's CPU %", "generator_cpu", 100, 0),
+)
 _IDLE = (
     Figure("KiB per connection", "per_connection", 2**-10, 2),
     Figure("connections", "connections", 1, 0),
@@ -124,6 +135,8 @@ def figures_of(row: Row) -> tuple[Figure, ...]:
     """The columns of a row's table, the one that counts first."""
     if row.kind == "idle":
         return _IDLE
+    if row.kind == "fanout":
+        return _FANOUT
     if row.kind == "turns":
         return _TURNS
     if row.kind == "beside":

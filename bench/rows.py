@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["messages", "handshakes", "idle", "beside", "turns"]
+Kind = Literal["messages", "handshakes", "idle", "beside", "turns", "fanout"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Row:
     handshakes: open, 101, close and its answer, `clients` at a time.
     idle: memory of `clients` connections that have sent one message: what the second half adds.
     beside: 32 clients that pause 0.1 s between messages, beside `clients` of `size` without pause.
-    turns: the same, with a meter on the turns of the gateway's reactor.
+    fanout: one message after the other to `clients` subscribers, each when all have the last.
+    turns: as beside, with a meter on the turns of the gateway's reactor.
 
     Gateways run as `variant`; those that have none of that name have no cell. Nor have those with a
     connection to PHP for each request where `kept_only`: there they are what the others are.
@@ -128,6 +129,14 @@ ROWS = (
         variant="turns",
         kept_only=True,
         filler="é",
+        rounds=3,
+    ),
+    Row(
+        *("fanout", "one message of 64 bytes to 10,000 subscribers", "fanout", 10000),
+        group="fanout",
+        quick_clients=2000,
+        variant="fanout",
+        kept_only=True,
         rounds=3,
     ),
 )

@@ -1,9 +1,11 @@
 // WebSocket messages to PHP-FPM with `ws` and a FastCGI client made for it: what a careful Node
 // programmer would put into production, without any feature beyond.
 //
-// usage: node node_gateway.js kept|once|echo PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
+// usage: node node_gateway.js kept|once|echo|fanout PHP-SOCKET SCRIPT PORT TLS-PORT CERTIFICATE PRIVATE-KEY
 //
-// With `echo` it answers as the script would, without PHP.
+// With `echo` it answers as the script would, without PHP. With `fanout` it does so too, and sends
+// what is published to all who have subscribed; at SIGUSR1 it writes how long the longest of these
+// loops took to the file named by WSGATE_TURNS, as wsgate_turns.py does.
 'use strict';
 const fs = require('fs');
 const http = require('http');
@@ -283,6 +285,37 @@ function echo(socket) {
   socket.on('error', () => {});
 }
 
+const subscribers = new Set();
+let loops = [];
+
+function fanout(socket) {
+  socket.on('message', (message) => {
+    if (message[0] === 0x70) {
+      const cpu = process.cpuUsage(), began = performance.now();
+      for (const one of subscribers) one.send(message, { binary: false });
+      const spent = process.cpuUsage(cpu);
+      loops.push([(performance.now() - began) / 1e3, (spent.user + spent.system) / 1e6]);
+      return;
+    }
+    if (message[0] === 0x2b) subscribers.add(socket);
+    message[0] = 0x21;
+    socket.send(message, { binary: false });
+  });
+  socket.on('close', () => subscribers.delete(socket));
+  socket.on('error', () => {});
+}
+
+if (mode === 'fanout') {
+  process.on('SIGUSR1', () => {
+    const sorted = (at) => loops.map((loop) => loop[at]).sort((a, b) => a - b);
+    const target = process.env.WSGATE_TURNS, part = `${target}.part`;
+    const figures = { turns: loops.length, clock: sorted(0), cpu: sorted(1) };
+    fs.writeFileSync(part, JSON.stringify(figures));
+    fs.renameSync(part, target);
+    loops = [];
+  });
+}
+
 const sockets = new WebSocketServer({
   noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 * 1024, clientTracking: false,
 });
@@ -291,6 +324,7 @@ function listen(server, port) {
   server.on('upgrade', (request, socket, rest) => {
     sockets.handleUpgrade(request, socket, rest, (client) => {
       if (mode === 'echo') echo(client);
+      else if (mode === 'fanout') fanout(client);
       else serve(client, request);
     });
   });
