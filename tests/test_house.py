@@ -52,7 +52,7 @@ ALLOWED = {
     "secure": set(),
     "redis": {"backoff", "secure"},
     "bus": {"channels", "floods", "node", "redis"},
-    "config": set(),
+    "config": {"redis"},
     "control": {
         *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
         *("ports", "tls"),

@@ -98,6 +98,7 @@ _GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option("check", "", "", None, "say whether the settings are good, and exit"),
             Option("workers", "", "N", Gateway),
+            Option("bus", "", "URL", Gateway),
             Option("control", "", "ENDPOINT", Gateway),
             Option("control-token-file", "", "FILE", Gateway),
             Option("demo", "", "", Gateway),

@@ -3,7 +3,8 @@
 from twisted.internet.defer import Deferred, fail, succeed
 
 from wsgate.bus.exchange import Exchange
-from wsgate.bus.interface import NOWHERE, BusAway
+from wsgate.bus.interface import NOWHERE
+from wsgate.channels import BusAway
 
 
 class MemoryBus:

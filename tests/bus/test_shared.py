@@ -10,9 +10,9 @@ from tests.fakes import FakeMember
 from wsgate.bus.asks import PATIENCE
 from wsgate.bus.envelope import Envelope, Kind, encode
 from wsgate.bus.exchange import Exchange, Keeping
-from wsgate.bus.interface import BusAway, BusUnanswered, Position
+from wsgate.bus.interface import Position
 from wsgate.bus.shared import SharedChannels
-from wsgate.channels import ChannelError, Message
+from wsgate.channels import BusAway, BusUnanswered, ChannelError, Message
 
 NODES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
 

@@ -57,6 +57,9 @@ def test_the_defaults_are_these(folder):
             "stop_timeout": 60.0,
             "control": None,
             "control_token_file": None,
+            "bus": None,
+            "bus_prefix": "wsgate",
+            "bus_lease": 10.0,
             "control_max_body": MIB,
             "control_max_connections": 256,
             "control_time_per_turn": 0.002,
@@ -99,6 +102,7 @@ def test_the_defaults_are_these(folder):
             "variables_per_connection": 32,
             "variable_bytes_per_connection": 4 * KIB,
             "publish_backlog": 64 * MIB,
+            "bus_buffer": 16 * MIB,
             "idle_timeout": 0.0,
             "max_connection_age": 0.0,
             "compression": False,
@@ -292,8 +296,8 @@ LINES = [
     ({"pool": {}}, "pool: unknown section; did you mean pools?"),
     ({"zzz": 1}, "zzz: unknown section; known: gateway, limits, pools, route"),
     (
-        {"gateway": {"bus": 2}},
-        f"gateway.bus: unknown setting; known: {', '.join(sorted(described(Gateway)))}",
+        {"gateway": {"bsu": 2}},
+        "gateway.bsu: unknown setting; did you mean gateway.bus?",
     ),
     (
         {"gateway": {"workers": 0}},

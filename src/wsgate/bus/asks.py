@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wsgate.bus.envelope import LONGEST_NUMBER
-from wsgate.bus.interface import BusUnanswered
+from wsgate.channels import BusUnanswered
 
 PATIENCE = 5.0
 """Seconds that other nodes get to answer."""

@@ -8,7 +8,8 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wsgate.bus.interface import Bus, BusError, Change
+from wsgate.bus.interface import Bus, Change
+from wsgate.channels import BusError
 from wsgate.channels.channel import Channel
 from wsgate.floods import CalmLogger
 

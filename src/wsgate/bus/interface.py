@@ -11,18 +11,6 @@ from twisted.internet.defer import Deferred
 _POSITION = re.compile(r"([0-9a-f]{1,32}):([0-9]{1,15})")
 
 
-class BusError(Exception):
-    """The bus did not do what it was asked; `str()` is one line for people."""
-
-
-class BusAway(BusError):
-    """It was not asked, and will not be: the bus is away, or more waits for it than may."""
-
-
-class BusUnanswered(BusError):
-    """It was asked and went away, or did not answer in time: nobody knows what came of it."""
-
-
 class Position(NamedTuple):
     """A place in a channel: after message `offset` of those counted from 1 since `epoch` began."""
 
@@ -78,6 +66,25 @@ class Presence(NamedTuple):
     users: tuple[str, ...] = ()
 
 
+class BusCounts:
+    """What a bus has done so far, as plain numbers."""
+
+    def __init__(self) -> None:
+        self.connects = 0
+        self.failed = 0
+        """Attempts to connect that came to nothing."""
+        self.published = 0
+        self.received = 0
+        self.malformed = 0
+        self.refused = 0
+        """Publishes that were not taken, because too many bytes waited."""
+        self.expired = 0
+        """Publishes that waited too long."""
+        self.failed_publishes = 0
+        """Publishes that Redis refused, or did not answer."""
+        self.waiting_bytes = 0
+
+
 class Listener(Protocol):
     """Who is told what comes over the bus."""
 
@@ -103,6 +110,8 @@ class Bus(Protocol):
     Every Deferred fails with BusAway or BusUnanswered; only what `publish` and `send` are given
     waits for a bus that is away, for a while.
     """
+
+    counts: BusCounts
 
     @property
     def is_up(self) -> bool:

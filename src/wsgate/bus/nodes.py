@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 
 from wsgate.bus.asks import Asks
 from wsgate.bus.envelope import Envelope, EnvelopeError, Kind, decode, encode
-from wsgate.bus.interface import Bus, BusError
-from wsgate.channels import ChannelError
+from wsgate.bus.interface import Bus
+from wsgate.channels import BusError, ChannelError
 from wsgate.floods import CalmLogger
 from wsgate.node import node_of
 

@@ -14,17 +14,8 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wsgate.bus import lua
-from wsgate.bus.interface import (
-    BusAway,
-    BusError,
-    BusUnanswered,
-    Change,
-    Entry,
-    Listener,
-    Position,
-    Presence,
-    Stretch,
-)
+from wsgate.bus.interface import BusCounts, Change, Entry, Listener, Position, Presence, Stretch
+from wsgate.channels import BusAway, BusError, BusUnanswered
 from wsgate.floods import CalmLogger
 from wsgate.redis import Address, RedisAway, RedisError, RedisUnanswered
 from wsgate.redis.client import RedisClient
@@ -301,25 +292,6 @@ class RedisBus:
         if why.startswith("READONLY"):
             # A primary that has become a replica: its name may mean another machine by now.
             self._client.end(why)
-
-
-class BusCounts:
-    """What a bus has done so far, as plain numbers."""
-
-    def __init__(self) -> None:
-        self.connects = 0
-        self.failed = 0
-        """Attempts to connect that came to nothing."""
-        self.published = 0
-        self.received = 0
-        self.malformed = 0
-        self.refused = 0
-        """Publishes that were not taken, because too many bytes waited."""
-        self.expired = 0
-        """Publishes that waited too long."""
-        self.failed_publishes = 0
-        """Publishes that Redis refused, or did not answer."""
-        self.waiting_bytes = 0
 
 
 def _as_bus_error(failure: Failure) -> Any:

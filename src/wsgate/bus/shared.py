@@ -19,9 +19,17 @@ from twisted.python.failure import Failure
 from wsgate.bus.attendance import Attendance
 from wsgate.bus.envelope import Envelope, EnvelopeError, Kind, decode, encode, is_connection_id
 from wsgate.bus.following import Following, Gap, Step
-from wsgate.bus.interface import Bus, BusError, Change, Position, Presence, Stretch
+from wsgate.bus.interface import Bus, Change, Position, Presence, Stretch
 from wsgate.bus.nodes import Nodes
-from wsgate.channels import ChannelError, ChannelLimits, Channels, Member, Message, check_channel
+from wsgate.channels import (
+    BusError,
+    ChannelError,
+    ChannelLimits,
+    Channels,
+    Member,
+    Message,
+    check_channel,
+)
 from wsgate.channels.channel import Channel
 from wsgate.floods import CalmLogger
 from wsgate.node import NODE, node_of

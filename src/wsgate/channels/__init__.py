@@ -5,7 +5,7 @@ slices, so that nobody else waits. No transport, no Autobahn, no PHP.
 """
 
 from wsgate.channels.channels import Channels
-from wsgate.channels.errors import ChannelError
+from wsgate.channels.errors import BusAway, BusError, BusUnanswered, ChannelError
 from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, ChannelSet, Member
 from wsgate.channels.message import Message
@@ -14,6 +14,9 @@ from wsgate.channels.names import check_channel, check_user, is_plain_channel
 __all__ = [
     "NO_CHANNELS",
     "WAITING_OVERHEAD",
+    "BusAway",
+    "BusError",
+    "BusUnanswered",
     "ChannelError",
     "ChannelLimits",
     "ChannelSet",

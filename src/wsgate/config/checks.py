@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from wsgate.config.errors import escaped
+from wsgate.redis import parse as parse_redis_url
 
 # RFC 9110 §5.6.2.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -43,6 +44,19 @@ def control(value: str) -> str:
             "PEM files, or tcp:9100:interface=127.0.0.1, or unix:/run/wsgate/control.sock"
         )
     return port(value)
+
+
+def bus(value: str) -> str:
+    """The URL of a Redis. The error never shows it: there may be a password in it."""
+    parse_redis_url(value)
+    return value
+
+
+def bus_prefix(value: str) -> str:
+    """What keys in Redis begin with."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise ValueError("write 1 to 64 letters, digits or _.-")
+    return value
 
 
 def is_unix_endpoint(value: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 # Long enough for a path or an endpoint, short enough to leave one line readable.
@@ -13,8 +14,16 @@ class ConfigError(ValueError):
     """A setting or option is wrong. `str()` is one line: the place, the value, and the mend."""
 
 
+# Whatever stands in a URL before its last @, and whatever looks like it.
+_SECRET = re.compile(r":[^\s\"]*@")
+
+
 def escaped(text: str) -> str:
-    """Return `text` on one line: what a terminal would not print is shown as an escape."""
+    """Return `text` on one line: what a terminal would not print is shown as an escape.
+
+    A password in a URL is not shown.
+    """
+    text = _SECRET.sub(":***@", text)
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
 

@@ -315,6 +315,15 @@ class Limits:
             why="a loop that publishes faster than receivers can be served ends, not the memory",
         ),
     )
+    bus_buffer: int = field(
+        default=16 * MIB,
+        metadata=about(
+            Size(KIB, GIB),
+            "published messages that wait for the bus, or for its word that it has them",
+            limit="more, or for more than 10 seconds: the publish fails, and the log says so",
+            why="a Redis that is started anew is back within seconds",
+        ),
+    )
     idle_timeout: float = field(
         default=0.0,
         metadata=about(

@@ -202,6 +202,33 @@ class Gateway:
             why="about 200 MiB of disk and of memory",
         ),
     )
+    bus: str | None = field(
+        default=None,
+        metadata=about(
+            Text(checks.bus, unit="URL"),
+            "Redis through which several gateways act as one: redis://, rediss:// or unix://",
+            limit="while it is away nothing is published, and the control interface answers 503",
+            why="none: this gateway is alone. A password in it is shown nowhere",
+        ),
+    )
+    bus_prefix: str = field(
+        default="wsgate",
+        metadata=about(
+            Text(checks.bus_prefix),
+            "what everything of these gateways in Redis begins with",
+            limit="gateways with another prefix know nothing of these",
+            why="one Redis may serve several sites",
+        ),
+    )
+    bus_lease: float = field(
+        default=10.0,
+        metadata=about(
+            Time(1, 600),
+            "the presence of a gateway outlives it that was killed, or lost its way to Redis",
+            limit="longer: it leaves its channels, as the other gateways see it",
+            why="long enough for a pause of the network, short enough for people",
+        ),
+    )
     demo: bool = field(
         default=False,
         metadata=about(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from wsgate.cgi import is_binary_type
-from wsgate.channels import ChannelError, Channels, Message
+from wsgate.channels import BusError, BusUnanswered, ChannelError, Channels, Message
 from wsgate.control.answers import (
     Action,
     Answer,
@@ -237,7 +237,7 @@ def _asking(
 
 
 def _guarded(action: Action) -> Action:
-    """`action`, whose ChannelErrors become answers."""
+    """`action`, whose ChannelErrors and BusErrors become answers."""
 
     async def guarded(asked: Asked) -> Answer:
         try:
@@ -247,5 +247,9 @@ def _guarded(action: Action) -> Action:
             if error.limit == "publish_backlog":
                 return refused(503, str(error), ("Retry-After", "1"))
             return refused(409 if error.limit else 400, str(error))
+        except BusUnanswered as error:
+            return refused(504, str(error))
+        except BusError as error:
+            return refused(503, str(error), ("Retry-After", "1"))
 
     return guarded
