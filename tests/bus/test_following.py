@@ -34,7 +34,7 @@ def test_what_comes_before_the_first_answer_is_held_and_then_delivered():
     following = Following()
     assert following.waits
     assert following.received(at(8), b"8") == ()
-    history, steps = following.answered(Stretch(at(8), (Entry(7, b"7"), Entry(8, b"8"))))
+    _, history, steps = following.answered(Stretch(at(8), (Entry(7, b"7"), Entry(8, b"8"))))
     assert history == (Entry(7, b"7"),)
     assert steps == (Due(at(8), b"8"),)
     assert not following.waits
@@ -42,7 +42,7 @@ def test_what_comes_before_the_first_answer_is_held_and_then_delivered():
 
 def test_the_first_answer_reports_no_gap_of_what_nobody_here_listened_to():
     following = Following()
-    assert following.answered(Stretch(at(100))) == ((), ())
+    assert following.answered(Stretch(at(100))) == (at(100), (), ())
     assert following.received(at(101), b"x") == (Due(at(101), b"x"),)
 
 
@@ -51,30 +51,30 @@ def test_a_gap_is_filled_from_the_history():
     assert following.received(at(7), b"7") is None
     assert following.received(at(8), b"8") == ()
     stretch = Stretch(at(8), (Entry(5, b"5"), Entry(6, b"6"), Entry(7, b"7"), Entry(8, b"8")))
-    _, steps = following.answered(stretch)
+    _, _, steps = following.answered(stretch)
     assert steps == tuple(Due(at(n), b"%d" % n) for n in (5, 6, 7, 8))
 
 
 def test_a_gap_without_history_is_counted_before_what_follows():
     following = begun(4)
     assert following.received(at(7), b"7") is None
-    _, steps = following.answered(Stretch(at(7)))
-    assert steps == (Gap(2), Due(at(7), b"7"))
+    _, _, steps = following.answered(Stretch(at(7)))
+    assert steps == (Gap(2, at(6)), Due(at(7), b"7"))
 
 
 def test_messages_missed_at_the_end_are_counted_after_the_bus_came_back():
     following = begun(4)
     following.ask()
-    _, steps = following.answered(Stretch(at(9)))
-    assert steps == (Gap(5),)
+    _, _, steps = following.answered(Stretch(at(9)))
+    assert steps == (Gap(5, at(9)),)
     assert following.position == at(9)
 
 
 def test_a_channel_that_began_anew_is_a_gap_of_unknown_size():
     following = begun(4)
     assert following.received(at(1, "b"), b"x") is None
-    _, steps = following.answered(Stretch(at(1, "b")))
-    assert steps == (Gap(None), Due(at(1, "b"), b"x"))
+    _, _, steps = following.answered(Stretch(at(1, "b")))
+    assert steps == (Gap(None, at(0, "b")), Due(at(1, "b"), b"x"))
 
 
 def test_a_channel_never_published_to_begins_without_a_question():
@@ -96,7 +96,7 @@ def test_every_message_is_delivered_once_in_order_or_counted_as_missed(data):
         after = following.position.offset if following.position else 0
         first = max(after, len(log) - kept)
         entries = tuple(Entry(n + 1, log[n]) for n in range(first, len(log)))
-        _, steps = following.answered(Stretch(at(len(log)), entries))
+        _, _, steps = following.answered(Stretch(at(len(log)), entries))
         take(steps)
 
     def take(steps):

@@ -142,7 +142,7 @@ class Exchange:
     def read(self, channel: str, after: Position) -> Stretch:
         """Where a channel is, and what was published after `after` as far as it is kept."""
         found = self._channels.get(channel)
-        if found is None or not found.offset:
+        if found is None:
             return Stretch(NOWHERE)
         oldest = self._now() - self.keeping.age
         first = after.offset if after.epoch == found.epoch else 0

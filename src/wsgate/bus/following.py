@@ -20,12 +20,27 @@ class Due(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Messages that are lost here: how many, or None where nobody can tell."""
+    """Messages that are lost here: how many, or None where nobody can tell.
+
+    `position` is the place after them.
+    """
 
     missed: int | None
+    position: Position
 
 
 Step = Due | Gap
+
+
+class CatchUp(NamedTuple):
+    """What follows from an answer of the bus: `steps` to be taken now, after the place `after`.
+
+    `history` is what came before that, of a first answer only: nobody here listened then.
+    """
+
+    after: Position
+    history: tuple[Entry, ...]
+    steps: tuple[Step, ...]
 
 
 class Following:
@@ -70,20 +85,16 @@ class Following:
         self._held = [(position, data)]
         return None
 
-    def answered(self, stretch: Stretch) -> tuple[tuple[Entry, ...], tuple[Step, ...]]:
-        """The bus has said where the channel is: what is older than all that is to be delivered,
-        and what is to be delivered now.
-
-        The first is empty but for the first answer: a history from before anybody here listened.
-        """
+    def answered(self, stretch: Stretch) -> CatchUp:
+        """The bus has said where the channel is."""
         held, self._held = self._held or [], None
         if self.position is not None:
-            return (), tuple(self._catch_up(stretch, held))
+            return CatchUp(self.position, (), tuple(self._catch_up(stretch, held)))
         here = [position.offset for position, _ in held if position.epoch == stretch.position.epoch]
         first = min([*here, stretch.position.offset + 1])
-        self.position = Position(stretch.position.epoch, first - 1)
+        self.position = after = Position(stretch.position.epoch, first - 1)
         history = tuple(entry for entry in stretch.entries if entry.offset < first)
-        return history, tuple(self._catch_up(stretch, held))
+        return CatchUp(after, history, tuple(self._catch_up(stretch, held)))
 
     def _catch_up(self, stretch: Stretch, held: list[tuple[Position, bytes]]) -> list[Step]:
         epoch, last = stretch.position
@@ -92,7 +103,7 @@ class Following:
         if epoch != at.epoch:
             # The channel began anew. What came before that, and after `at`, nobody knows.
             if at.epoch:
-                steps.append(Gap(None))
+                steps.append(Gap(None, Position(epoch, 0)))
             at = Position(epoch, 0)
         found = {entry.offset: entry.data for entry in stretch.entries}
         found.update({position.offset: data for position, data in held if position.epoch == epoch})
@@ -101,10 +112,10 @@ class Following:
             if offset <= before:
                 continue
             if offset > before + 1:
-                steps.append(Gap(offset - before - 1))
+                steps.append(Gap(offset - before - 1, Position(epoch, offset - 1)))
             steps.append(Due(Position(epoch, offset), found[offset]))
             before = offset
         if last > before:
-            steps.append(Gap(last - before))
+            steps.append(Gap(last - before, Position(epoch, last)))
         self.position = Position(epoch, max(last, before))
         return steps

@@ -16,14 +16,11 @@ from wsgate.redis import Script
 PUBLISH = Script("""
 -- KEYS at, log, in  ARGV data, epoch, topic, most, age in ms, ms that a position is kept
 local offset = redis.call('HINCRBY', KEYS[1], 'o', 1)
-local epoch
 if offset == 1 then
-    epoch = ARGV[2]
-    redis.call('HSET', KEYS[1], 'e', epoch)
+    redis.call('HSETNX', KEYS[1], 'e', ARGV[2])
     redis.call('DEL', KEYS[2])
-else
-    epoch = redis.call('HGET', KEYS[1], 'e')
 end
+local epoch = redis.call('HGET', KEYS[1], 'e')
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 if ARGV[4] ~= '0' then
     local now = redis.call('TIME')
@@ -40,10 +37,14 @@ return count
 """)
 
 READ = Script("""
--- KEYS at, log  ARGV epoch, offset, most, age in ms
+-- KEYS at, log  ARGV epoch, offset, most, age in ms, new epoch, ms that a position is kept
+if redis.call('HSETNX', KEYS[1], 'e', ARGV[5]) == 1 then
+    redis.call('HSET', KEYS[1], 'o', 0)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
 local at = redis.call('HMGET', KEYS[1], 'e', 'o')
 local entries = {}
-if at[1] and ARGV[3] ~= '0' then
+if at[2] ~= '0' and ARGV[3] ~= '0' then
     local after = ARGV[1] == at[1] and tonumber(ARGV[2]) or 0
     local now = redis.call('TIME')
     local oldest = now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4]
@@ -56,7 +57,7 @@ if at[1] and ARGV[3] ~= '0' then
         end
     end
 end
-return {at[1] or '', at[2] or '0', entries}
+return {at[1], at[2], entries}
 """)
 
 _ATTENDANCE = """

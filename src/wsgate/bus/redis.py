@@ -20,8 +20,8 @@ from wsgate.floods import CalmLogger
 from wsgate.redis import Address, RedisAway, RedisError, RedisUnanswered
 from wsgate.redis.client import RedisClient
 
-KEEP_POSITION = 24 * 3600 * 1000
-"""Milliseconds that a channel's offset is kept after its last message."""
+KEEP_POSITION = 7 * 24 * 3600 * 1000
+"""Milliseconds that the place of a channel is kept after its last message."""
 
 SWEEP = 100
 """Channels of dead nodes that are taken away in one step of Redis."""
@@ -166,7 +166,7 @@ class RedisBus:
                 lua.PUBLISH,
                 names,
                 data,
-                secrets.token_hex(6),
+                secrets.token_hex(8),
                 keys.channel_topic(channel),
                 limits.history,
                 int(limits.history_age * 1000),
@@ -193,6 +193,8 @@ class RedisBus:
             after.offset,
             limits.history,
             int(limits.history_age * 1000),
+            secrets.token_hex(8),
+            KEEP_POSITION,
         )
         return asked.addCallbacks(_stretch, _as_bus_error)
 

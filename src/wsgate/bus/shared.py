@@ -14,16 +14,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from wsgate.bus.attendance import Attendance
-from wsgate.bus.envelope import Envelope, EnvelopeError, Kind, decode, encode, is_connection_id
-from wsgate.bus.following import Following, Gap, Step
-from wsgate.bus.interface import Bus, Change, Position, Presence, Stretch
+from wsgate.bus.envelope import Envelope, Kind, encode, is_connection_id
+from wsgate.bus.followed import FollowedChannels, code_and_reason, message_in
+from wsgate.bus.interface import Bus, Change, Presence
 from wsgate.bus.nodes import Nodes
 from wsgate.channels import (
-    BusError,
-    ChannelError,
     ChannelLimits,
     Channels,
     Member,
@@ -37,7 +34,7 @@ from wsgate.node import NODE, node_of
 _log = CalmLogger(namespace="wsgate.bus")
 
 
-class SharedChannels(Channels):
+class SharedChannels(FollowedChannels):
     """See `Channels`. Its Deferreds fail with a BusError where the bus does not do its part.
 
     `on_occupied` and the like are about all nodes together, and called on one of them.
@@ -51,16 +48,8 @@ class SharedChannels(Channels):
         bus: Bus,
         node: str = NODE,
     ) -> None:
-        super().__init__(clock, limits, hits)
+        super().__init__(clock, limits, hits, bus)
         self.node = node
-        self.bus = bus
-        self.gaps = 0
-        """How often messages of a channel were missed."""
-        self.missed = 0
-        """Messages that were missed, as far as they can be counted."""
-        self.malformed = 0
-        """What came over the bus and was none of ours."""
-        self._following: dict[str, Following] = {}
         self._attendance = Attendance(clock, bus, self._channels, self.node_swept)
         self._nodes = Nodes(
             clock,
@@ -101,12 +90,10 @@ class SharedChannels(Channels):
         self._attendance.changes(name)
 
     def _occupied(self, channel: str) -> None:
-        following = self._following[channel] = Following()
-        self._ask(channel, following, self.bus.follow(channel))
+        self._follow(channel)
 
     def _vacated(self, channel: str) -> None:
-        del self._following[channel]
-        self.bus.unfollow(channel)
+        self._unfollow(channel)
 
     def _joined(self, channel: str, user: str) -> None:
         self._attendance.changes(channel)[user] = True
@@ -128,9 +115,7 @@ class SharedChannels(Channels):
         self.bus.listen(f"node:{self.node}")
         for user in self._users:
             self.bus.listen(f"user:{user}")
-        for channel, following in self._following.items():
-            following.forget_held()
-            self._ask(channel, following, self.bus.follow(channel, following.position))
+        self._follow_again()
         self._attendance.tell_everything()
 
     def bus_down(self, why: str) -> None:
@@ -144,86 +129,13 @@ class SharedChannels(Channels):
     def node_swept(self, channel: str, change: Change) -> None:
         """`Listener`: who is in a channel has changed for all nodes together."""
         if change.occupied:
-            super()._occupied(channel)
+            Channels._occupied(self, channel)
         for user in change.joined:
-            super()._joined(channel, user)
+            Channels._joined(self, channel, user)
         for user in change.left:
-            super()._left(channel, user)
+            Channels._left(self, channel, user)
         if change.vacated:
-            super()._vacated(channel)
-
-    def message_published(self, channel: str, position: Position, data: bytes) -> None:
-        """`Listener`: a message of a channel came."""
-        following = self._following.get(channel)
-        if following is None:
-            return
-        steps = following.received(position, data)
-        if steps is None:
-            after = following.position or Position("", 0)
-            self._ask(channel, following, self.bus.read(channel, after))
-        else:
-            self._take(channel, steps)
-
-    def _ask(self, channel: str, following: Following, asked: Deferred[Stretch]) -> None:
-        asked.addErrback(self._no_stretch, following)
-        asked.addCallback(self._answered, channel, following)
-        asked.addErrback(self._not_done)
-
-    def _no_stretch(self, failure: Failure, following: Following) -> Stretch | None:
-        failure.trap(BusError)
-        if not self.bus.is_up:
-            # It is asked again when the bus is back.
-            return None
-        self._not_done(failure)
-        return following.as_held()
-
-    def _answered(self, stretch: Stretch | None, channel: str, following: Following) -> None:
-        if stretch is not None and self._following.get(channel) is following and following.waits:
-            _history, steps = following.answered(stretch)
-            self._take(channel, steps)
-
-    def _take(self, channel: str, steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            if isinstance(step, Gap):
-                self._gap(channel, step.missed)
-            else:
-                self._deliver_published(channel, step.data)
-
-    def _gap(self, channel: str, missed: int | None) -> None:
-        self.gaps += 1
-        self.missed += missed or 0
-        _log.error(
-            "{count} messages of channel {channel} were missed on this node",
-            count="an unknown number of" if missed is None else missed,
-            channel=channel,
-            kind="missed",
-        )
-
-    def _deliver_published(self, channel: str, data: bytes) -> None:
-        try:
-            envelope = decode(data)
-            if envelope.kind not in (Kind.MESSAGE, Kind.CLOSE_SUBSCRIBERS):
-                raise EnvelopeError("not a message of a channel")
-        except EnvelopeError as error:
-            self._drop(error)
-            return
-        try:
-            if envelope.kind is Kind.CLOSE_SUBSCRIBERS:
-                super().close_subscribers(channel, *_code_and_reason(envelope.payload))
-            else:
-                self._publish_here(channel, _message(envelope), envelope.except_id)
-        except ChannelError as error:
-            self._gap(channel, 1)
-            _log.error("channel {channel}: {error}", channel=channel, error=str(error))
-
-    def _drop(self, error: ValueError) -> None:
-        self.malformed += 1
-        _log.warn("dropped what came over the bus: {error}", error=str(error), kind="malformed")
-
-    def _not_done(self, failure: Failure) -> None:
-        failure.trap(BusError)
-        if self.bus.is_up:
-            _log.error("the bus: {error}", error=failure.getErrorMessage(), kind="not done")
+            Channels._vacated(self, channel)
 
     # -- messages
 
@@ -328,16 +240,16 @@ class SharedChannels(Channels):
         return super().connection_info(asked.name)
 
     def _send_to_user_here(self, asked: Envelope) -> Deferred[int]:
-        return super().send_to_user(asked.name, _message(asked))
+        return super().send_to_user(asked.name, message_in(asked))
 
     def _send_here(self, asked: Envelope) -> Deferred[bool]:
-        return super().send_to_connection(asked.name, _message(asked))
+        return super().send_to_connection(asked.name, message_in(asked))
 
     def _close_here(self, asked: Envelope) -> Deferred[bool]:
-        return super().close_connection(asked.name, *_code_and_reason(asked.payload))
+        return super().close_connection(asked.name, *code_and_reason(asked.payload))
 
     def _close_user_here(self, asked: Envelope) -> Deferred[int]:
-        return super().close_user(asked.name, *_code_and_reason(asked.payload))
+        return super().close_user(asked.name, *code_and_reason(asked.payload))
 
     def _subscribe_here(
         self, act: Callable[[Channels, str, str], Deferred[bool]], asked: Envelope
@@ -345,17 +257,5 @@ class SharedChannels(Channels):
         return act(self, asked.name, asked.payload.decode("latin-1"))
 
 
-def _message(envelope: Envelope) -> Message:
-    return Message(envelope.payload, envelope.is_binary)
-
-
 def _close(code: int, reason: str) -> bytes:
     return json.dumps([code, reason]).encode()
-
-
-def _code_and_reason(payload: bytes) -> tuple[int, str]:
-    try:
-        code, reason = json.loads(payload)
-        return int(code), str(reason)
-    except (ValueError, TypeError):
-        raise ChannelError("a close needs a code and a reason") from None

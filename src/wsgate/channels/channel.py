@@ -92,6 +92,13 @@ class Channel:
 
     # -- messages
 
+    def move_to(self, epoch: str, offset: int) -> None:
+        """Let others say where it is: the next message has the place after this."""
+        if epoch != self.epoch:
+            # The places of before mean nothing any more.
+            self.subscribers = dict.fromkeys(self.subscribers, offset)
+        self.epoch, self.offset = epoch, offset
+
     def advance(self, message: Message, time: float) -> Published:
         """Give a message the next place."""
         self.offset += 1

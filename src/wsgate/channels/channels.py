@@ -60,7 +60,7 @@ class Channels(Rooms):
             found = new_channel(channel)
         if at is not None and at != (found.epoch, found.offset + 1):
             self._past.forget(found)
-            found.epoch, found.offset = at[0], at[1] - 1
+            found.move_to(at[0], at[1] - 1)
         published = found.advance(message, self._clock.seconds())
         self._keep(found, published)
         if found.is_empty:
