@@ -72,6 +72,26 @@ _ALL = (
     _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
     _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),
     _gauge("wsgate_channel_history_bytes", "Memory that the histories of channels take."),
+    # The bus
+    _gauge("wsgate_bus_up", "Whether the bus takes messages, on every process.", merge="min"),
+    _counter("wsgate_bus_connects_total", "How often the bus was reached; above 1: again."),
+    _counter("wsgate_bus_published_total", "Messages that the bus was given for channels."),
+    _counter("wsgate_bus_received_total", "Messages that came over the bus, of any kind."),
+    _counter("wsgate_bus_malformed_total", "Those that were none of ours, and were dropped."),
+    _counter("wsgate_bus_gaps_total", "How often messages of a channel were missed here."),
+    _counter(
+        "wsgate_bus_missed_messages_total", "Messages that were missed, where it can be counted."
+    ),
+    _counter(
+        "wsgate_bus_not_published_total",
+        "Messages that the bus did not get: too many bytes waited (full), it was away for too "
+        "long (late), it refused or went away before it answered (failed).",
+        "cause",
+    ),
+    _counter(
+        "wsgate_bus_unanswered_total", "Questions that other processes did not answer in time."
+    ),
+    _gauge("wsgate_bus_waiting_bytes", "Bytes of messages that wait for the bus, or its answer."),
     _counter("wsgate_channel_publishes_total", "Messages published to a channel here."),
     _counter(
         "wsgate_deliveries_total",

@@ -13,6 +13,7 @@ from typing import Any
 
 from wsgate import cgi, demo, journal, php, tls
 from wsgate import config as settings
+from wsgate.bus import Bus, channels_over, make_bus
 from wsgate.channels import ChannelLimits
 from wsgate.fastcgi import ConnectionPool
 from wsgate.gateway import (
@@ -38,8 +39,15 @@ def make_factory(
     routes: Sequence[settings.Route],
     pools: Mapping[str, ConnectionPool],
     register: Register,
+    bus: Bus | None = None,
 ) -> GatewayFactory:
-    """What serves `routes` to WebSocket clients; `pools` has the pool of each, by name."""
+    """What serves `routes` to WebSocket clients; `pools` has the pool of each, by name.
+
+    `bus` leads to other processes; that of the settings, if there is one, where it is left out.
+
+    Raises:
+        BusError, RedisError: the settings' bus cannot be used.
+    """
     factory = GatewayFactory(
         reactor,
         make_routes(routes, pools, register, asked.limits),
@@ -47,6 +55,7 @@ def make_factory(
         [Page("/", *demo.page())] if asked.gateway.demo else [],
         TrustedProxies(asked.gateway.trusted_proxies),
         tls.client_params,
+        channels_over(bus or make_bus(reactor, asked)),
     )
     register.departures.heard = LastWords(factory.channels)
     return factory

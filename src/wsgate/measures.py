@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from wsgate import php
+from wsgate.bus import bus_samples
 from wsgate.channels import Channels
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Key, Samples, merged
@@ -28,6 +29,7 @@ def gateway_samples(
     found.append((("wsgate_connections_accepted_total",), factory.counts.accepted))
     found += _counts(factory)
     found += _channels(factory.channels)
+    found += bus_samples(factory.channels).items()
     found.append((("wsgate_workers",), 1))
     for private in privates:
         found.append((("wsgate_php_up", private.pool_name), private.is_answering))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,8 @@ from twisted.logger import Logger
 from wsgate import config as settings
 from wsgate import control, floods, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
-from wsgate.channels import Channels
+from wsgate.bus import Bus, channels_over, make_bus
+from wsgate.channels import BusError, Channels
 from wsgate.dialects import Pusher, pusher_apps
 from wsgate.dispatch import call_directly
 from wsgate.eager import write_eagerly
@@ -47,6 +49,7 @@ from wsgate.monotonic import keep_monotonic
 from wsgate.options import Options as CommandLine
 from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit, warnings_to
 from wsgate.proxies import LOCAL, TrustedProxies
+from wsgate.redis import RedisError
 from wsgate.reload import NotTaken, Reload
 from wsgate.signals import Signals
 from wsgate.systemd import Systemd
@@ -117,6 +120,7 @@ def make_service(
     read_again = read_again or (lambda: asked)
     try:
         if asked.gateway.workers > 1:
+            channels = _channels_of_parent(reactor, asked)
             # What a worker would find wrong stops the start, instead of every worker's.
             parent = workers.WorkersService(
                 reactor,
@@ -124,6 +128,7 @@ def make_service(
                 read_certificates(asked.gateway),
                 read_again,
                 partial(_as_workers_take_it, reactor),
+                channels,
             )
             return control.controlled(reactor, asked.gateway, parent) or parent
         certificates = read_certificates(asked.gateway)
@@ -134,8 +139,16 @@ def make_service(
         ]
         gateway = _gateway(reactor, asked, ports, certificates, read_again)
         return control.controlled(reactor, asked.gateway, gateway) or gateway
-    except (control.TokenError, tls.TLSError, php.PHPError) as error:
+    except (control.TokenError, tls.TLSError, php.PHPError, BusError, RedisError) as error:
         raise CannotStart(str(error)) from None
+
+
+def _channels_of_parent(reactor: Any, asked: settings.Settings) -> Channels | None:
+    """Through which the control interface reaches the workers' clients."""
+    bus = make_bus(reactor, asked)
+    if bus is None or not asked.gateway.control:
+        return None
+    return channels_over(bus)(reactor, make_options(asked.limits).channels, Counter())
 
 
 def _as_workers_take_it(reactor: Any, asked: settings.Settings) -> settings.Settings:
@@ -151,13 +164,14 @@ def _gateway(
     ports: Ports,
     certificates: tls.Certificates | None = None,
     read_again: ReadAgain | None = None,
+    bus: Bus | None = None,
 ) -> GatewayService:
     check_scripts(asked)
     routes = all_routes(asked)
     apps = pusher_apps(routes)
     turnover = Turnover(reactor, asked, routes)
     register = make_register(reactor, asked.gateway)
-    factory = make_factory(reactor, asked, routes, turnover.pools, register)
+    factory = make_factory(reactor, asked, routes, turnover.pools, register, bus)
     pusher = Pusher(reactor, factory)
     pusher.serve(apps, factory.routes.values())
     vitals = Vitals(reactor) if asked.gateway.control else None
@@ -267,6 +281,7 @@ class GatewayService(Service):
         except (JournalError, php.PHPError, OSError) as error:
             raise StartFailed(str(error)) from None
         self._register.serve(self.factory.routes)
+        self.channels.start()
         self._watch_certificates()
         collect_rarely()
         floods.OF_THIS_PROCESS.start(self._reactor)
@@ -371,6 +386,7 @@ class GatewayService(Service):
         self._turnover.stop_pools()
         await self._turnover.stop_privates()
         self._register.stop()
+        await self.channels.stop()
         if self._vitals is not None:
             self._vitals.stop()
         floods.OF_THIS_PROCESS.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -76,12 +77,9 @@ class BusCounts:
         self.published = 0
         self.received = 0
         self.malformed = 0
-        self.refused = 0
-        """Publishes that were not taken, because too many bytes waited."""
-        self.expired = 0
-        """Publishes that waited too long."""
-        self.failed_publishes = 0
-        """Publishes that Redis refused, or did not answer."""
+        self.not_published: Counter[str] = Counter()
+        """Publishes that failed: `full`: too many bytes waited; `late`: the bus was away for too
+        long; `failed`: it refused, or went away before it answered."""
         self.waiting_bytes = 0
 
 

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from wsgate.bus import lua
 from wsgate.bus.interface import BusCounts, Change, Entry, Listener, Position, Presence, Stretch
+from wsgate.bus.limits import BusLimits
 from wsgate.channels import BusAway, BusError, BusUnanswered
 from wsgate.floods import CalmLogger
 from wsgate.redis import Address, RedisAway, RedisError, RedisUnanswered
@@ -31,20 +32,6 @@ _HEAD = re.compile(rb"([0-9a-f]{1,32}):([0-9]{1,15}) ")
 _log = CalmLogger(namespace="wsgate.bus")
 
 
-class BusLimits(NamedTuple):
-    """What a bus keeps; sizes in bytes, times in seconds."""
-
-    history: int = 0
-    """Messages of each channel; 0: none."""
-    history_age: float = 300.0
-    lease: float = 10.0
-    """After which the presence of a node that is gone is gone too."""
-    buffer: int = 16 * 1024 * 1024
-    """Of all publishes that wait for the bus."""
-    patience: float = 10.0
-    """How long one of them waits for a bus that is away."""
-
-
 class _Waiting(NamedTuple):
     """What is to be sent once Redis is there, or given up."""
 
@@ -55,7 +42,11 @@ class _Waiting(NamedTuple):
 
 
 class RedisBus:
-    """See `wsgate.bus.interface.Bus`. `prefix` tells this bus from others in the same Redis."""
+    """See `wsgate.bus.interface.Bus`. `prefix` tells this bus from others in the same Redis.
+
+    Raises:
+        ValueError, OSError: see `RedisClient`.
+    """
 
     def __init__(self, reactor: Any, address: Address, prefix: str, limits: BusLimits) -> None:
         self.limits = limits
@@ -64,7 +55,7 @@ class RedisBus:
         self._address = address
         self._keys = lua.Keys(prefix)
         self._channels = self._keys.channel_topic("").encode()
-        self._client: RedisClient
+        self._client = RedisClient(reactor, address, "wsgate", self)
         self._listener: Listener
         self._node = ""
         self._waiting: deque[_Waiting] = deque()
@@ -80,10 +71,10 @@ class RedisBus:
         return self._client.is_up
 
     def start(self, node: str, listener: Listener) -> None:
-        """Connect as `node`. Raises ValueError or OSError, see `RedisClient`."""
+        """Connect as `node`."""
         self._node = node
         self._listener = listener
-        self._client = RedisClient(self._reactor, self._address, f"wsgate-{node}", self)
+        self._client.name = f"wsgate-{node}"
         self._client.start()
         # A lease ends after two thirds, and is renewed and looked at every sixth.
         self._renewal.start(self.limits.lease / 6, now=False)
@@ -233,7 +224,7 @@ class RedisBus:
     def _when_up(self, size: int, go: Callable[[], Deferred[Any]]) -> Deferred[Any]:
         counts, limits = self.counts, self.limits
         if counts.waiting_bytes + size > limits.buffer and counts.waiting_bytes:
-            counts.refused += 1
+            counts.not_published["full"] += 1
             return fail(BusAway(f"{counts.waiting_bytes} bytes wait for the bus already"))
         outcome: Deferred[Any] = Deferred()
         one = _Waiting(self._reactor.seconds() + limits.patience, size, go, outcome)
@@ -251,7 +242,7 @@ class RedisBus:
         def over(result: Any) -> Any:
             counts.waiting_bytes -= one.size
             if isinstance(result, Failure):
-                counts.failed_publishes += 1
+                counts.not_published["failed"] += 1
                 return _as_bus_error(result)
             return result
 
@@ -262,7 +253,7 @@ class RedisBus:
         while self._waiting and (everything or self._waiting[0].until <= now):
             one = self._waiting.popleft()
             self.counts.waiting_bytes -= one.size
-            self.counts.expired += 1
+            self.counts.not_published["late"] += 1
             one.outcome.errback(why)
 
     # -- the lease

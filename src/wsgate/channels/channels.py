@@ -23,6 +23,13 @@ class Channels(Rooms):
     Here it fires at once, but for what has so many receivers that it goes out in slices.
     """
 
+    def start(self) -> None:
+        """Begin to work with other processes, where there are any."""
+
+    def stop(self) -> Deferred[None]:
+        """Leave them; fires when that is done."""
+        return succeed(None)
+
     # -- messages
 
     def publish(

@@ -68,7 +68,8 @@ class RedisClient:
         """How often Redis was reached."""
         self._reactor = reactor
         self._address = address
-        self._name = name
+        self.name = name
+        """Of connections to come."""
         self._told = told
         self._endpoint = endpoint or endpoint_of(reactor, address)
         self._backoff = Backoff(first=0.05, longest=2.0)
@@ -140,7 +141,7 @@ class RedisClient:
 
     def _make(self) -> RedisConnection:
         return RedisConnection(
-            self._reactor, self._address, self._name, self._told.pushed, self._ended
+            self._reactor, self._address, self.name, self._told.pushed, self._ended
         )
 
     def _connected(self, connection: RedisConnection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
 from wsgate.cgi import Pairs
-from wsgate.channels import Channels
+from wsgate.channels import ChannelLimits, Channels
 from wsgate.gateway import Route, Tally
 from wsgate.http1 import RequestHead
 from wsgate.proxies import TrustedProxies
@@ -65,6 +66,7 @@ class GatewayFactory(WebSocketServerFactory):
         pages: what plain HTTP requests get.
         proxies: who is believed when it says who its client is; None: nobody.
         certificate_params: gives the variables of a client's own certificate, by its transport.
+        make_channels: gives who listens to what, of this process or of several.
     """
 
     protocol = GatewayProtocol
@@ -78,6 +80,7 @@ class GatewayFactory(WebSocketServerFactory):
         pages: Sequence[Page] = (),
         proxies: TrustedProxies | None = None,
         certificate_params: Callable[[Any], Pairs] = _no_params,
+        make_channels: Callable[[IReactorTime, ChannelLimits, Counter[str]], Channels] = Channels,
     ) -> None:
         super().__init__(reactor=reactor, server="")
         self.options = options
@@ -99,7 +102,7 @@ class GatewayFactory(WebSocketServerFactory):
         self.turning_away = 0
         """Connections without a place that wait to be told so."""
         self.counts = Counts()
-        self.channels = Channels(reactor, options.channels, self.counts.limits)
+        self.channels = make_channels(reactor, options.channels, self.counts.limits)
         """Every open connection, by what it listens to."""
         self._noted: dict[str, float] = {}
         self.connections: set[GatewayProtocol] = set()

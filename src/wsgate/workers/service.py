@@ -13,6 +13,8 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from wsgate import tls
+from wsgate.bus import bus_samples
+from wsgate.channels import Channels
 from wsgate.config import Settings
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.interpreter import why_no_python
@@ -58,7 +60,10 @@ class WorkersService(Service):
         certificates: tls.Certificates | None,
         read_again: Callable[[], Settings],
         check: Callable[[Settings], Settings],
+        channels: Channels | None = None,
     ) -> None:
+        self.channels = channels
+        """Through which the workers' clients are reached; None where they cannot be."""
         self._reactor = reactor
         others = [certificates.reload] if certificates is not None else []
         self._systemd = Systemd(reactor, os.environ, lambda: self.figures().in_words())
@@ -91,9 +96,6 @@ class WorkersService(Service):
         self._vitals = Vitals(reactor)
         self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
 
-    channels = None
-    """Clients are the workers'; who asks this process reaches none."""
-
     @property
     def listening(self) -> Sequence[IListeningPort]:
         """The ports, in the order of the settings."""
@@ -109,6 +111,8 @@ class WorkersService(Service):
         own: Samples = {("wsgate_worker_ends_total",): sum(slot.ends for slot in slots)}
         if self._certificates is not None:
             own |= expiry_samples(self._certificates.expiries())
+        if self.channels is not None:
+            own |= bus_samples(self.channels)
         return merged([self._vitals.samples(), self.figures().samples, own])
 
     def not_ready(self) -> str | None:
@@ -155,6 +159,8 @@ class WorkersService(Service):
             limit=lambda: self._settings.gateway.stop_timeout,
         ).install()
         self._vitals.start()
+        if self.channels is not None:
+            self.channels.start()
         if self._watch is not None:
             self._watch.startService()
         announce(self._settings.gateway.port, self._listening)
@@ -175,6 +181,8 @@ class WorkersService(Service):
             await port.stopListening()
         self._listening = []
         await ended
+        if self.channels is not None:
+            await self.channels.stop()
         self._vitals.stop()
         os.close(self._balance)
         log.info("stopped; messages: {tally}", tally=self.figures().tally)
