@@ -47,7 +47,15 @@ from wsgate.making import (
 from wsgate.measures import gateway_samples
 from wsgate.monotonic import keep_monotonic
 from wsgate.options import Options as CommandLine
-from wsgate.ports import CannotStart, StartFailed, announce, bind, raise_file_limit, warnings_to
+from wsgate.ports import (
+    SPARE_FILES,
+    CannotStart,
+    StartFailed,
+    announce,
+    bind,
+    raise_file_limit,
+    warnings_to,
+)
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.redis import RedisError
 from wsgate.reload import NotTaken, Reload
@@ -265,7 +273,8 @@ class GatewayService(Service):
         """Take as many clients as there are descriptors for."""
         others = sum(pool.max_in_flight for pool in self.pools)
         if self._is_alone and self._asked.control is not None:
-            others += self._asked.control_max_connections
+            # The others are among the spare ones.
+            others += max(0, self._asked.control_max_connections - SPARE_FILES // 2)
         self.factory.census.limit = raise_file_limit(self.factory.options.max_connections, others)
 
     def startService(self) -> None:
