@@ -25,7 +25,7 @@ def controlled(reactor: Any, asked: Gateway, served: Served) -> ControlledServic
     # Without one it is a UNIX socket, and its permissions decide.
     token = None if asked.control_token_file is None else read_token(asked.control_token_file)
     try:
-        endpoint = tls.server_endpoint(reactor, with_defaults(asked.control), None)
+        endpoint = tls.server_endpoint(reactor, with_mode(asked.control), None)
     except tls.TLSError as error:
         raise tls.TLSError(str(error).replace("--port ", "--control ", 1)) from None
     return ControlledService(
@@ -41,22 +41,13 @@ def controlled(reactor: Any, asked: Gateway, served: Served) -> ControlledServic
     )
 
 
-BACKLOG = 1024
-"""Connections that wait in the kernel: all workers of a large PHP-FPM may push in one moment."""
+def with_mode(description: str) -> str:
+    """The endpoint string with the mode that a control socket has by default: 660.
 
-
-def with_defaults(description: str) -> str:
-    """The endpoint string with the mode and the backlog that a control port has by default.
-
-    The mode of a UNIX socket is 660; Twisted's own is 666, which lets every user of the machine in.
+    Twisted's own is 666, which lets every user of the machine in.
     """
     kind, *arguments = re.split(r"(?<!\\):", description)
-    if kind.lower() not in ("tcp", "unix"):
-        return description
-    places = len([a for a in arguments if "=" not in a])
-    names = {a.partition("=")[0] for a in arguments if "=" in a}
-    if kind.lower() == "unix" and places < 2 and "mode" not in names:
-        description += ":mode=660"
-    if places < 3 and "backlog" not in names:
-        description += f":backlog={BACKLOG}"
-    return description
+    given = len([a for a in arguments if "=" not in a]) > 1 or any(
+        a.startswith("mode=") for a in arguments
+    )
+    return f"{description}:mode=660" if kind.lower() == "unix" and not given else description
