@@ -52,6 +52,7 @@ class FakeBook:
         self.entries = {}
         self.waiting = []
         self.swept = []
+        self.errors = 0
         self.is_running = False
 
     def start(self):

@@ -68,6 +68,32 @@ _ALL = (
     _counter(
         "wsgate_limit_hits_total", "How often a limit took effect, by name of the setting.", "limit"
     ),
+    # Events
+    _counter(
+        "wsgate_connects_total",
+        "Handshakes that PHP was to decide on: accepted or refused by it, failed, or gone with "
+        "their client before PHP saw them.",
+        "route",
+        "outcome",
+    ),
+    _counter(
+        "wsgate_disconnects_total",
+        "Disconnects that are done with: delivered to PHP, or given up as too old "
+        "(gateway.disconnect_age) or too many (gateway.disconnect_backlog).",
+        "outcome",
+    ),
+    _counter(
+        "wsgate_disconnect_retries_total", "Disconnects sent again, because PHP failed before."
+    ),
+    _gauge("wsgate_disconnects_pending", "Clients that have left and of whom PHP has not heard."),
+    _gauge(
+        "wsgate_journal_entries",
+        "Connections in the journal: those open now, and those of wsgate_disconnects_pending.",
+    ),
+    _counter(
+        "wsgate_journal_errors_total",
+        "Writes to the journal that failed; while they do, a kill of wsgate loses disconnects.",
+    ),
     # Channels
     _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
     _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),

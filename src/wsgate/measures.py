@@ -9,16 +9,19 @@ from wsgate.bus import bus_samples
 from wsgate.channels import Channels
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Key, Samples, merged
-from wsgate.gateway import Tally
+from wsgate.gateway import Register, Tally
 from wsgate.websocket import GatewayFactory
 
 Sample = tuple[Key, float]
 
 
 def gateway_samples(
-    factory: GatewayFactory, pools: Iterable[ConnectionPool], privates: Iterable[php.PrivatePHP]
+    factory: GatewayFactory,
+    register: Register,
+    pools: Iterable[ConnectionPool],
+    privates: Iterable[php.PrivatePHP],
 ) -> Samples:
-    """The figures of the clients' side, of the pools, and of the private PHPs.
+    """The figures of the clients' side, of events, of the pools, and of the private PHPs.
 
     Pools of the same name, as there are while one takes over from another, are added up.
     """
@@ -28,6 +31,7 @@ def gateway_samples(
     found.append((("wsgate_connections",), len(factory.connections)))
     found.append((("wsgate_connections_accepted_total",), factory.counts.accepted))
     found += _counts(factory)
+    found += _events(register)
     found += _channels(factory.channels)
     found += bus_samples(factory.channels).items()
     found.append((("wsgate_workers",), 1))
@@ -53,6 +57,18 @@ def _counts(factory: GatewayFactory) -> Iterator[Sample]:
     for name, counter in counters.items():
         for label, count in counter.items():
             yield (name, str(label)), count
+
+
+def _events(register: Register) -> Iterator[Sample]:
+    for (path, outcome), count in register.connects.items():
+        yield ("wsgate_connects_total", path, outcome), count
+    departures = register.departures
+    for outcome, count in departures.outcomes.items():
+        yield ("wsgate_disconnects_total", outcome), count
+    yield ("wsgate_disconnect_retries_total",), departures.retries
+    yield ("wsgate_disconnects_pending",), len(departures)
+    yield ("wsgate_journal_entries",), register.open + len(departures)
+    yield ("wsgate_journal_errors_total",), register.book.errors
 
 
 def _channels(channels: Channels) -> Iterator[Sample]:

@@ -323,7 +323,9 @@ class GatewayService(Service):
         if self._vitals is None:
             return {}
         turnover = self._turnover
-        gateway = gateway_samples(self.factory, turnover.every_pool, turnover.privates)
+        gateway = gateway_samples(
+            self.factory, self._register, turnover.every_pool, turnover.privates
+        )
         expiries = self.certificates.expiries() if self.certificates is not None else {}
         now = gateway | self._vitals.samples() | expiry_samples(expiries)
         return merged([turnover.past, now])

@@ -341,6 +341,17 @@ def test_the_disconnect_knows_the_user_that_php_has_bound():
     assert b"WSGATE_USER42" in meeting.pool.requests[-1].params
 
 
+def test_every_connect_is_counted_by_what_became_of_it():
+    accepted, refused, failed, gone = (Meeting() for _ in range(4))
+    accepted.pool.answer()
+    refused.pool.answer(header=b"Status: 403")
+    failed.pool.fail(QueueFull("x"))
+    gone.conversation.connection_lost(1006, "")
+    counted = [dict(one.register.connects) for one in (accepted, refused, failed, gone)]
+    outcomes = ("accepted", "refused", "failed", "gone")
+    assert counted == [{("/", outcome): 1} for outcome in outcomes]
+
+
 def test_every_event_has_the_sequence_of_its_connection():
     meeting = Meeting(*ALL)
     meeting.let_in()

@@ -54,6 +54,7 @@ class EventfulConversation(Conversation):
         "_is_running_on",
         "_lost",
         "_offered",
+        "_register",
         "_subprotocol",
         "_visit",
     )
@@ -76,6 +77,7 @@ class EventfulConversation(Conversation):
         self._subprotocol = subprotocol
         self._connecting: tuple[ConnectionPool, Unsent, Deferred[Response]] | None = None
         self._admission: Admission | None = None
+        self._register = register
         self._visit: Visit | None = None
         if "disconnect" in route.events:
             self._visit = register.visit(connection_id, route)
@@ -193,15 +195,24 @@ class EventfulConversation(Conversation):
         try:
             response = await self._ask_connect()
             admitted = admission(response.stdout, response.stderr, self._offered, self._subprotocol)
-        except (RefusedByBackend, ClientGone):
+        except RefusedByBackend:
+            self._count("refused")
+            raise
+        except ClientGone:
+            self._count("gone")
             raise
         except Exception as error:
+            self._count("failed")
             self._note_failure("connect", error, getattr(error, "stderr", b""))
             raise
+        self._count("accepted")
         self._use_subprotocol(admitted.accepted.subprotocol)
         self._note_warnings(admitted.warnings, response.stderr)
         self._admission = admitted
         return admitted.accepted
+
+    def _count(self, outcome: str) -> None:
+        self._register.connects[self._route.path, outcome] += 1
 
     def _note_warnings(self, warnings: tuple[str, ...], stderr: bytes) -> None:
         said = ("PHP says: " + one_line(stderr),) if stderr else ()

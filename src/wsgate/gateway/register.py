@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,6 +39,9 @@ class Sequence:
 
 class Book(Keeper, Protocol):
     """What the register asks of the journal."""
+
+    errors: int
+    """Commits that failed."""
 
     @property
     def is_running(self) -> bool:
@@ -121,6 +125,9 @@ class Register:
         self.departures = Departures(book, timeouts, wall, limits)
         self.open = 0
         """Visits whose end PHP is to hear of."""
+        self.connects: Counter[tuple[str, str]] = Counter()
+        """What became of connects that PHP was asked about, by path and outcome: "accepted",
+        "refused" by PHP, "failed", or "gone" before PHP saw it."""
         self._timeouts = timeouts
         self._paths: frozenset[str] = frozenset()
         self._sweep_later: Timeout | None = None
