@@ -183,13 +183,13 @@ class Conversation(StreamOutlet):
         Only once the pool is stopped: it then refuses those behind it.
         """
         if self._in_flight:
-            self._withdraw()
             error = ResponseTimeout("no answer by the time wsgate had to stop")
             if self._stream is not None:
                 self._log_failure(error, b"")
                 self._stream.drop(error)
                 self.stream_over()
             else:
+                self._withdraw()
                 self._refuse(error, b"")
 
     def abandon(self) -> None:

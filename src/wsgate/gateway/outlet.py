@@ -23,7 +23,7 @@ class StreamOutlet(Membership):
     A stream is the message in flight until its end is out. It counts once.
     """
 
-    __slots__ = ("_in_flight", "_is_leaving", "_output_paused", "_route", "_stream")
+    __slots__ = ("_in_flight", "_is_parting", "_output_paused", "_route", "_stream")
 
     def __init__(self, connection_id: str, route: Route, params: bytes, peer: Peer) -> None:
         super().__init__(connection_id, params, peer)
@@ -31,16 +31,16 @@ class StreamOutlet(Membership):
         self._in_flight = False
         self._output_paused = False
         self._stream: Stream | None = None
-        self._is_leaving = False
+        self._is_parting = False
 
     @property
-    def is_leaving(self) -> bool:
+    def is_parting(self) -> bool:
         """Whether the client wants to go."""
-        return self._is_leaving
+        return self._is_parting
 
     def leave(self) -> None:
         """The client wants to go: it gets the answers that are due, but no more of a stream."""
-        self._is_leaving = True
+        self._is_parting = True
         if self._stream is not None:
             self.abandon_stream()
 

@@ -22,7 +22,7 @@ class Outlet(Protocol):
     """What a stream asks of its conversation."""
 
     @property
-    def is_leaving(self) -> bool:
+    def is_parting(self) -> bool:
         """Whether the client wants to go."""
 
     def stream_begun(self, head: ResponseHead) -> None:
@@ -109,7 +109,7 @@ class Stream:
         self._flow = flow
         if self._is_blocked:
             self._hold()
-        if self._outlet.is_leaving:
+        if self._outlet.is_parting:
             self._outlet.abandon_stream()
         else:
             self.send_on()

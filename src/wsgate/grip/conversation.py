@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
@@ -199,6 +200,10 @@ class GripConversation(Conversation):
                 self._answered(response)
             except Exception:
                 self._broken()
+
+    def streaming(self, stdout: bytes | bytearray) -> Literal[False]:
+        """An answer of this dialect is events, which are read when they are whole."""
+        return False
 
     def _answered(self, response: Response) -> None:
         if self._is_leaving:
