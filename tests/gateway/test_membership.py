@@ -170,6 +170,22 @@ def test_a_script_that_failed_does_nothing(client, other):
     assert other.got == []
 
 
+@pytest.mark.parametrize("end", ["abandon", "close"])
+def test_what_is_published_reaches_the_others_also_when_the_client_has_left(client, other, end):
+    client.conversation.message_received(b"?", False)
+    if end == "abandon":
+        client.channels.remove(client.conversation)
+        client.conversation.connection_lost()
+    else:
+        client.conversation.close(4000, "")
+    client.peer.did.clear()
+    client.pool.answer(b"hi", b"Wsgate-Publish: a; except-self\r\nWsgate-Subscribe: a")
+    assert other.got == [b"hi"]
+    assert client.conversation.channels == set()
+    assert not [did for did in client.peer.did if did != "idle"]
+    assert client.route.tally.gone == 1
+
+
 def test_connections_share_what_most_do_not_have(client):
     client.ask("Wsgate-Set: a=1", "Wsgate-Subscribe: a", "Wsgate-User: 42")
     fresh = Client().conversation

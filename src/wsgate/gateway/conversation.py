@@ -21,6 +21,7 @@ from wsgate.fastcgi import (
     decode_params,
 )
 from wsgate.floods import CalmLogger
+from wsgate.gateway.actions import Actions
 from wsgate.gateway.answer import (
     KNOWN_HEADS,
     Reply,
@@ -29,6 +30,7 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
+from wsgate.gateway.lastwords import message_of, publish_late
 from wsgate.gateway.outlet import StreamOutlet
 from wsgate.gateway.params import request_params
 from wsgate.gateway.peer import Peer
@@ -267,6 +269,8 @@ class Conversation(StreamOutlet):
                     self._deliver(payload, is_binary)
             except Exception:
                 self._broken()
+        else:
+            self._answered_late(response)
 
     def errback(self, error: Exception, /) -> None:
         """The message in flight gets no answer."""
@@ -275,6 +279,13 @@ class Conversation(StreamOutlet):
                 self._refuse(error, getattr(error, "stderr", b""))
             except Exception:
                 self._broken()
+
+    def _answered_late(self, response: Response) -> None:
+        """The client has left. What its script says to others holds all the same."""
+        try:
+            publish_late(self._peer.channels, response, self._warn)
+        except Exception as error:
+            self._log_failure(error, response.stderr)
 
     def _answered(self, response: Response) -> None:
         try:
@@ -359,6 +370,8 @@ class Conversation(StreamOutlet):
         self._over()
         if self._closed:
             self._route.tally.gone += 1
+            if reply.actions is not None:
+                self._act(Actions(publish=reply.actions.publish), message_of(reply), self._warn)
             return
         if answered:
             self._route.tally.answered += 1
@@ -370,8 +383,7 @@ class Conversation(StreamOutlet):
         """Do what an answer says, and take the next message."""
         payload, is_binary, _, actions = reply
         if actions is not None:
-            body = Message(bytes(payload), is_binary) if payload is not None else None
-            self._act(actions, body, self._warn)
+            self._act(actions, message_of(reply), self._warn)
             if actions.publish or self._closed:
                 payload = None
         if payload is not None:

@@ -1,4 +1,4 @@
-"""What a script says to others when it hears that a client has left."""
+"""What a script says to others when its client has left: of an answer only that can be done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsgate.fastcgi import Response
 from wsgate.floods import CalmLogger
 from wsgate.gateway.actions import Actions
 from wsgate.gateway.answer import NoAnswer, Reply, reply_to_response
-from wsgate.gateway.membership import publish
+from wsgate.gateway.membership import Warn, publish
 from wsgate.oneline import one_line
 
 _log = CalmLogger(namespace="wsgate")
@@ -24,24 +24,37 @@ class LastWords:
 
     def __call__(self, connection_id: str, response: Response) -> None:
         """Follow the answer about this connection; what cannot be done is a warning."""
-        if not cgi.parse_response(response.stdout)[0].has_actions:
-            return
         warn = partial(_warn, connection_id)
-        try:
-            reply, warnings = reply_to_response(response.stdout, response.stderr)
-        except NoAnswer as fault:
-            warn(f"{fault}; nothing is published")
+        reply = publish_late(self._channels, response, warn)
+        if reply is None:
             return
-        for warning in warnings:
-            warn(warning)
         actions = reply.actions or Actions()
         if reply.close is not None or actions._replace(publish=()) != Actions():
             warn("the client has left, so of Wsgate-* only Wsgate-Publish does anything")
-        for one in actions.publish:
-            publish(self._channels, one, _body(reply), None, warn)
 
 
-def _body(reply: Reply) -> Message | None:
+def publish_late(channels: Channels, response: Response, warn: Warn) -> Reply | None:
+    """Publish what an answer is to publish; the answer, if it asks for anything at all.
+
+    Raises:
+        cgi.MalformedResponse: it is none.
+    """
+    if not cgi.parse_response(response.stdout)[0].has_actions:
+        return None
+    try:
+        reply, warnings = reply_to_response(response.stdout, response.stderr)
+    except NoAnswer as fault:
+        warn(f"{fault}; nothing is published")
+        return None
+    for warning in warnings:
+        warn(warning)
+    for one in (reply.actions or Actions()).publish:
+        publish(channels, one, message_of(reply), None, warn)
+    return reply
+
+
+def message_of(reply: Reply) -> Message | None:
+    """The body of an answer, as others may get it; None where there is none."""
     return None if reply.payload is None else Message(bytes(reply.payload), reply.is_binary)
 
 
