@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.control.answers import Asked, Endpoint, Operation, Parameter, Part, answer, told
+from wsgate.control.answers import (
+    Asked,
+    Endpoint,
+    Operation,
+    Parameter,
+    Part,
+    answer,
+    endpoint_at,
+    template,
+    told,
+)
 from wsgate.control.health import health
 
 ENDPOINTS = [
@@ -156,3 +166,15 @@ def test_what_is_encoded_is_decoded_to_the_same(part, value):
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
 def test_no_path_and_no_query_is_an_error_of_ours(path, query):
     assert answer(TABLE, Asked("GET", path, query=query)).status in (200, 400, 404)
+
+
+def test_a_path_is_told_as_the_table_has_it():
+    assert [template(endpoint) for endpoint in TABLE] == [
+        "/letters/{letter}",
+        "/none",
+        "/gone/{letter}",
+        "/bare/{}",
+    ]
+    assert endpoint_at(TABLE, "/letters/secret") is TABLE[0]
+    assert endpoint_at(TABLE, "/letters/%zz") is None
+    assert endpoint_at(TABLE, "/nothing/here") is None

@@ -5,11 +5,11 @@ from collections import Counter
 from urllib.parse import urlencode
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.internet.task import Clock
 
 from tests.fakes import FakeMember
-from wsgate.channels import ChannelError, ChannelLimits, Channels
+from wsgate.channels import BusAway, BusUnanswered, ChannelError, ChannelLimits, Channels
 from wsgate.control.answers import Answer, Asked, Refusal, answer
 from wsgate.control.push import push
 
@@ -273,7 +273,40 @@ def test_an_empty_body_is_an_empty_message(desk):
     assert desk.one.got == [b""]
 
 
+def test_nothing_of_what_was_asked_stands_raw_in_an_answer(desk):
+    evil = "%0d%0aSet-Cookie:%20a=b%0d%0a%0d%0a%3Cscript%3E"
+    for path, query in (
+        (f"/users/{evil}", ""),
+        (f"/channels/{evil}", ""),
+        (f"/connections/{evil}", ""),
+        (f"/{evil}", ""),
+        ("/users/u", f"{evil}=1"),
+        ("/users/u", f"code={evil}"),
+    ):
+        given = desk.answer("DELETE", path, query)
+        assert given.status in (400, 404, 405)
+        assert b"\r" not in given.body
+        assert given.body.count(b"\n") == 1
+        assert given.content_type == "application/json"
+        assert given.headers in ((), (("Allow", "GET, HEAD, POST"),))
+
+
 # -- where nobody can be asked
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (BusAway("the bus is away"), 503, (("Retry-After", "1"),)),
+        (BusUnanswered("no other node answered"), 504, ()),
+    ],
+)
+def test_a_bus_that_is_away_is_503_and_one_that_does_not_answer_504(desk, error, status, headers):
+    desk.channels.publish = lambda *_, **__: fail(error)
+    given = desk.answer("POST", "/channels/room", body=b"x")
+    assert (given.status, given.headers) == (status, headers)
+    assert json.loads(given.body)["error"]["reason"] == str(error)
+    assert desk.pushed == {}
 
 
 def test_without_channels_the_reason_is_told():

@@ -170,8 +170,8 @@ class Gateway:
             Time(0.0001, 1),
             "processor time for requests to `control` before clients are looked at again",
             limit="more requests wait for the next turn",
-            why="a flood of them makes a client's message some ms late; some 2,000 a second and "
-            "more go through",
+            why="a flood of pushes makes a client's message a few ms late, and some 4,000 a "
+            "second go through",
         ),
     )
     state: str | None = field(

@@ -152,12 +152,26 @@ def answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[An
 
 def is_proved(endpoints: Sequence[Endpoint], path: str, authorization: str) -> bool:
     """Whether `authorization` lets in at this path without the token, by the endpoint's `proof`."""
+    found = endpoint_at(endpoints, path)
+    return found is not None and found.proof is not None and found.proof(authorization)
+
+
+def endpoint_at(endpoints: Sequence[Endpoint], path: str) -> Endpoint | None:
+    """The endpoint with this path, as sent; None if there is none."""
     try:
         segments = read_segments(path)
     except Malformed:
-        return False
-    found = next((e for e in endpoints if _matches(e.path, segments)), None)
-    return found is not None and found.proof is not None and found.proof(authorization)
+        return None
+    return next((e for e in endpoints if _matches(e.path, segments)), None)
+
+
+def template(endpoint: Endpoint) -> str:
+    """Its path, with names in braces for what may be anything: `/users/{user}`."""
+    return "".join(f"/{s if isinstance(s, str) else _braced(s)}" for s in endpoint.path)
+
+
+def _braced(part: Part | None) -> str:
+    return f"{{{part.name}}}" if part is not None else "{}"
 
 
 def _answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[Answer]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPFactory, Request
 
-from wsgate.control.answers import Answer, Endpoint, is_proved, refused
+from wsgate.control.answers import Answer, Endpoint, endpoint_at, is_proved, refused, template
 from wsgate.control.http import ControlChannel
 from wsgate.control.token import is_allowed
 from wsgate.control.turns import Turns
@@ -121,10 +121,9 @@ class ControlFactory(HTTPFactory):
         return len(given) == 1 and is_proved(self.endpoints, target, given[0].decode("latin-1"))
 
     def path_for_log(self, path: bytes) -> str:
-        """The path, if it is one of ours: nothing of a stranger's goes to the log."""
-        known = [e.path for e in self.endpoints if all(isinstance(s, str) for s in e.path)]
-        text = path.decode("latin-1")
-        return text if text in ["/" + "/".join(map(str, p)) for p in known] else "(another path)"
+        """The path as the table has it: nothing of a stranger's goes to the log."""
+        found = endpoint_at(self.endpoints, path.decode("latin-1"))
+        return template(found) if found is not None else "(another path)"
 
     def close(self) -> None:
         """End all connections."""

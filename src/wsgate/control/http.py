@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 MAX_HEADER = 8 * 1024
 REQUEST_TIMEOUT = 10.0
 """Seconds from the first byte of a request to its last, and for the answer to be taken."""
-ANSWER_TIMEOUT = 5.0
-"""Seconds for an answer that others have to be asked for."""
+ANSWER_TIMEOUT = 8.0
+"""Seconds for an answer that others have to be asked for: more than the bus has for all of them, so
+that what some have answered is told."""
 MAX_DISCARDED = 8 * 1024 * 1024
 """Bytes of a refused body that are read and forgotten, so that its sender sees the answer."""
 

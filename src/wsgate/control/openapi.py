@@ -15,6 +15,7 @@ from wsgate.control.answers import (
     Parameter,
     Part,
     Said,
+    template,
     told,
 )
 
@@ -45,7 +46,7 @@ def description(endpoints: Sequence[Endpoint], *, needs_token: bool) -> dict[str
     for endpoint in endpoints:
         operations = {m: o for m, o in endpoint.methods.items() if isinstance(o, Operation)}
         if operations:
-            paths[_path(endpoint)] = _item(endpoint, operations, needs_token=needs_token)
+            paths[template(endpoint)] = _item(endpoint, operations, needs_token=needs_token)
     components: dict[str, Any] = {"schemas": {"Error": ERROR}}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -57,10 +58,6 @@ def description(endpoints: Sequence[Endpoint], *, needs_token: bool) -> dict[str
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"token": []}]
     return described
-
-
-def _path(endpoint: Endpoint) -> str:
-    return "".join(f"/{{{s.name}}}" if isinstance(s, Part) else f"/{s}" for s in endpoint.path)
 
 
 def _item(
