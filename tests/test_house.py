@@ -60,7 +60,7 @@ ALLOWED = {
     "figures": set(),
     "floods": set(),
     "vitals": {"compiled", "figures", "floods"},
-    "measures": {"bus", "channels", "fastcgi", "figures", "gateway", "php", "websocket"},
+    "measures": {"bus", "channels", "fastcgi", "figures", "gateway", "php", "pusher", "websocket"},
     "options": {"compiled", "config"},
     "ports": {"compiled"},
     "signals": set(),

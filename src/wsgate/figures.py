@@ -98,6 +98,31 @@ _ALL = (
     _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
     _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),
     _gauge("wsgate_channel_history_bytes", "Memory that the histories of channels take."),
+    # The dialect Pusher
+    _counter(
+        "wsgate_pusher_events_total",
+        "Events for each channel that they were sent to: by the application, or by a client.",
+        "app",
+        "sender",
+    ),
+    _counter(
+        "wsgate_pusher_refusals_total",
+        "What clients asked for and did not get: subscriptions, events, unreadable messages.",
+        "app",
+    ),
+    _counter("wsgate_pusher_requests_total", "Requests to the HTTP API, by status.", "status"),
+    _gauge("wsgate_pusher_presence_channels", "Presence channels with members.", "app"),
+    _counter(
+        "wsgate_pusher_webhooks_total",
+        "Events for a webhook that are done with: told to the script, or dropped.",
+        "app",
+        "outcome",
+    ),
+    _counter(
+        "wsgate_pusher_webhook_failures_total",
+        "Calls of a script with webhooks that failed; all but the last of a batch are tried again.",
+        "app",
+    ),
     # The bus
     _gauge("wsgate_bus_up", "Whether the bus takes messages, on every process.", merge="min"),
     _counter("wsgate_bus_connects_total", "How often the bus was reached; above 1: again."),

@@ -10,6 +10,7 @@ from wsgate.channels import Channels
 from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Key, Samples, merged
 from wsgate.gateway import Register, Tally
+from wsgate.pusher import Applications
 from wsgate.websocket import GatewayFactory
 
 Sample = tuple[Key, float]
@@ -18,10 +19,11 @@ Sample = tuple[Key, float]
 def gateway_samples(
     factory: GatewayFactory,
     register: Register,
+    applications: Applications,
     pools: Iterable[ConnectionPool],
     privates: Iterable[php.PrivatePHP],
 ) -> Samples:
-    """The figures of the clients' side, of events, of the pools, and of the private PHPs.
+    """The figures of clients, events, applications of Pusher, pools, and private PHPs.
 
     Pools of the same name, as there are while one takes over from another, are added up.
     """
@@ -34,6 +36,7 @@ def gateway_samples(
     found += _events(register)
     found += _channels(factory.channels)
     found += bus_samples(factory.channels).items()
+    found += _pusher(applications)
     found.append((("wsgate_workers",), 1))
     for private in privates:
         found.append((("wsgate_php_up", private.pool_name), private.is_answering))
@@ -44,6 +47,22 @@ def gateway_samples(
 def pool_samples(pool: ConnectionPool) -> Samples:
     """The figures of one pool and its backends."""
     return dict(_pool(pool))
+
+
+def _pusher(applications: Applications) -> Iterator[Sample]:
+    for status, count in applications.statuses.items():
+        yield ("wsgate_pusher_requests_total", str(status)), count
+    for one in applications:
+        app = one.app.id
+        yield ("wsgate_pusher_events_total", app, "application"), one.triggered
+        yield ("wsgate_pusher_events_total", app, "client"), one.client_events
+        yield ("wsgate_pusher_refusals_total", app), one.refusals
+        yield ("wsgate_pusher_presence_channels", app), len(one.presence)
+        if one.webhooks is not None:
+            counts = one.webhooks.counts
+            yield ("wsgate_pusher_webhooks_total", app, "told"), counts.told
+            yield ("wsgate_pusher_webhooks_total", app, "dropped"), counts.dropped
+            yield ("wsgate_pusher_webhook_failures_total", app), counts.failures
 
 
 def _counts(factory: GatewayFactory) -> Iterator[Sample]:

@@ -324,7 +324,11 @@ class GatewayService(Service):
             return {}
         turnover = self._turnover
         gateway = gateway_samples(
-            self.factory, self._register, turnover.every_pool, turnover.privates
+            self.factory,
+            self._register,
+            self._pusher.applications,
+            turnover.every_pool,
+            turnover.privates,
         )
         expiries = self.certificates.expiries() if self.certificates is not None else {}
         now = gateway | self._vitals.samples() | expiry_samples(expiries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -44,6 +45,8 @@ class Applications:
         self._timeouts = Timeouts(reactor)
         self._by_id: dict[str, Application] = {}
         self._scripts: dict[str, Script] = {}
+        self.statuses: Counter[int] = Counter()
+        """Answers of the HTTP API so far, by status."""
         self._served: frozenset[str] = frozenset()
         """Ids of those that the settings of now name."""
         self._turning_away = Route(

@@ -52,6 +52,7 @@ class ApiFactory(ControlFactory):
             None,
             ControlLimits(sys.maxsize, CONNECTIONS),
         )
+        self.statuses = applications.statuses
         self._applications = applications
         self._now = now
 
