@@ -187,11 +187,10 @@ class Stream:
 
     def drop(self, error: FastCGIError | None = None) -> None:
         """Send nothing more, and end the request if it goes on."""
-        self._is_dropped = True
-        self._ready.clear()
-        if not self.has_ended:
-            self.has_ended = True
+        if self._ready or not self.has_ended:
             self.error = error
+        self._is_dropped = self.has_ended = True
+        self._ready.clear()
         flow, self._flow = self._flow, None
         if flow is not None:
             flow.stop(error or gone())
