@@ -34,8 +34,8 @@ ALLOWED = {
     },
     "journal": set(),
     "grip": {
-        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
-        "timeouts",
+        *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),
+        *("oneline", "timeouts"),
     },
     "pusher": {
         *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
@@ -68,6 +68,7 @@ ALLOWED = {
     "pools": {"config", "fastcgi", "php", "secure"},
     "making": {
         *(
+            "grip",
             "journal",
             "node",
             "timeouts",
@@ -119,7 +120,7 @@ ALLOWED = {
             "figures",
             "floods",
         ),
-        *("gateway", "journal", "logfile", "logpipe", "making", "monotonic"),
+        *("gateway", "grip", "journal", "logfile", "logpipe", "making", "monotonic"),
         *("garbage", "measures", "options", "php", "ports", "proxies", "reload", "signals", "tls"),
         *("systemd", "turnover", "vitals", "websocket", "workers"),
     },

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from wsgate import cgi, demo, journal, php, tls
+from wsgate import cgi, demo, grip, journal, php, tls
 from wsgate import config as settings
 from wsgate.bus import Bus, channels_over, make_bus
 from wsgate.channels import ChannelLimits
@@ -180,7 +180,11 @@ def make_routes(
     register: Register,
     limits: settings.Limits,
 ) -> list[Route]:
-    """`routes` as the gateway knows them; `pools` has the pool of each, by name."""
+    """`routes` as the gateway knows them; `pools` has the pool of each, by name.
+
+    Raises:
+        CannotStart: a key cannot be read.
+    """
     streams = StreamLimits(
         timeout=limits.stream_timeout,
         messages=limits.stream_messages,
@@ -194,6 +198,11 @@ def make_routes(
 
 
 def _conversation(route: settings.Route, register: Register) -> MakeConversation | None:
+    if route.dialect == "grip":
+        try:
+            return grip.make_grip(route, register.timeouts, register.wall)
+        except grip.KeyUnusable as error:
+            raise CannotStart(str(error)) from None
     if route.events == ("message",):
         return None
     return partial(EventfulConversation, register)
@@ -214,6 +223,8 @@ def _route(
         text_content_type=route.text_content_type,
         binary_content_type=route.binary_content_type,
         events=frozenset(route.events),
+        dialect=route.dialect,
         make_conversation=_conversation(route, register),
         streams=streams,
+        replayed=grip.replayed if route.dialect == "grip" else None,
     )

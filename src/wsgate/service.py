@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
 from wsgate import config as settings
-from wsgate import control, floods, php, tls, workers
+from wsgate import control, floods, grip, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
 from wsgate.bus import Bus, channels_over, make_bus
 from wsgate.channels import BusError, Channels
@@ -118,6 +118,13 @@ def run_worker(brief: workers.Brief) -> None:
     workers.run(reactor, brief, make)
 
 
+_WRONG = (
+    *(control.TokenError, grip.KeyUnusable, tls.TLSError, php.PHPError),
+    *(BusError, RedisError),
+)
+"""What the parts say that cannot be as they are asked to."""
+
+
 def make_service(
     reactor: Any, asked: settings.Settings, read_again: ReadAgain | None = None
 ) -> Service:
@@ -126,6 +133,7 @@ def make_service(
     `read_again` gives the settings at a reload; left out, they stay.
     """
     read_again = read_again or (lambda: asked)
+    publishing = partial(grip.make_publishing, reactor, asked.routes)
     try:
         if asked.gateway.workers > 1:
             channels = _channels_of_parent(reactor, asked)
@@ -138,7 +146,7 @@ def make_service(
                 partial(_as_workers_take_it, reactor),
                 channels,
             )
-            return control.controlled(reactor, asked.gateway, parent) or parent
+            return control.controlled(reactor, asked.gateway, parent, publishing) or parent
         certificates = read_certificates(asked.gateway)
         believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
         ports = [
@@ -146,8 +154,8 @@ def make_service(
             for port in asked.gateway.port
         ]
         gateway = _gateway(reactor, asked, ports, certificates, read_again)
-        return control.controlled(reactor, asked.gateway, gateway) or gateway
-    except (control.TokenError, tls.TLSError, php.PHPError, BusError, RedisError) as error:
+        return control.controlled(reactor, asked.gateway, gateway, publishing) or gateway
+    except _WRONG as error:
         raise CannotStart(str(error)) from None
 
 

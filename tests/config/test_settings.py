@@ -136,6 +136,9 @@ def test_the_defaults_are_these(folder):
                 "origins": (),
                 "subprotocols": (),
                 "dialect": "plain",
+                "grip_key_file": None,
+                "grip_iss": "pushpin",
+                "grip_prefix": "",
                 "app_id": None,
                 "app_key": None,
                 "app_secret_file": None,
@@ -622,6 +625,28 @@ LINES = [
     (
         {"route": [{"script": "ws.php", "on_error": "ignore"}]},
         'route[/].on_error = "ignore": write "reply" or "close"',
+    ),
+    (
+        {"route": [{"script": "ws.php", "grip_prefix": "a-"}]},
+        'route[/].grip_prefix = "a-": only for dialect = "grip"; leave it out',
+    ),
+    (
+        {"route": [{"script": "ws.php", "dialect": "grip", "events": ["message"]}]},
+        'route[/].events = ["message"]: not for dialect = "grip", where PHP gets all events as '
+        "events; leave it out",
+    ),
+    (
+        {"route": [{"script": "ws.php", "dialect": "grip", "grip_iss": "me"}]},
+        'route[/].grip_iss = "me": needs grip_key_file too',
+    ),
+    (
+        {"route": [{"script": "ws.php", "dialect": "grip", "grip_prefix": "a/"}]},
+        'route[/].grip_prefix = "a/": not the beginning of a channel\'s name; at most 64 of A-Z '
+        "a-z 0-9 _ . : -",
+    ),
+    (
+        {"route": [{"script": "ws.php", "dialect": "grip", "grip_key_file": "no.key"}]},
+        'route[/].grip_key_file = "no.key": no such file ("FOLDER/no.key")',
     ),
     (
         {"route": [{"script": "ws.php", "text_content_type": "json"}]},

@@ -12,6 +12,7 @@ from typing import Any
 from wsgate.config.about import described
 from wsgate.config.checks import is_unix_endpoint
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
+from wsgate.config.grip import check_grip
 from wsgate.config.limits import Limits
 from wsgate.config.pusher import (
     check_dialect,
@@ -275,6 +276,9 @@ def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
     if needs_no_pool(values):
         bare: Route = _make(Route, values, script="", pool="")
         return with_path(bare)
+    check_grip(values)
+    if "grip_key_file" in values:
+        _check_file(values["grip_key_file"])
     if "script" not in values:
         first = next((value.written for value in values.values()), dotted(("route", path)))
         raise ConfigError(f"{first}: the route has no script; give --script FILE")

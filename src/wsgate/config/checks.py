@@ -178,6 +178,13 @@ def webhook(value: str) -> str:
     return value
 
 
+def channel_prefix(value: str) -> str:
+    """What the names of some channels begin with."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
+        raise ValueError("not the beginning of a channel's name; at most 64 of A-Z a-z 0-9 _ . : -")
+    return value
+
+
 def event(value: str) -> str:
     """An event PHP can get."""
     if value not in EVENTS:

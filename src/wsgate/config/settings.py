@@ -466,6 +466,32 @@ class Route:
             why="messages as they are",
         ),
     )
+    grip_key_file: str | None = field(
+        default=None,
+        metadata=about(
+            Path(),
+            "grip: file with the key of Grip-Sig and of publishers: a secret, base64:…, or an RSA "
+            "or P-256 private key in PEM; wsgate reads it",
+            limit="a publisher's token that it has not signed: 401",
+            why="none: no Grip-Sig is sent, and /publish/ takes the control interface's token only",
+        ),
+    )
+    grip_iss: str = field(
+        default="pushpin",
+        metadata=about(
+            Text(),
+            "grip: the issuer in Grip-Sig",
+            why="what applications that were behind Pushpin look for",
+        ),
+    )
+    grip_prefix: str = field(
+        default="",
+        metadata=about(
+            Text(checks.channel_prefix),
+            "grip: stands before the name of every channel of this route",
+            why="one application has all channels",
+        ),
+    )
     app_id: str | None = field(
         default=None,
         metadata=about(

@@ -9,12 +9,16 @@ from wsgate import tls
 from wsgate.config import Gateway
 from wsgate.config.checks import is_unix_endpoint
 from wsgate.control.factory import ControlLimits
-from wsgate.control.service import ControlledService, Served
+from wsgate.control.service import ControlledService, MoreEndpoints, Served, no_more
 from wsgate.control.token import read_token
 
 
-def controlled(reactor: Any, asked: Gateway, served: Served) -> ControlledService | None:
+def controlled(
+    reactor: Any, asked: Gateway, served: Served, more: MoreEndpoints = no_more
+) -> ControlledService | None:
     """`served` with the control interface of `--control`; None if there is to be none.
+
+    `more` gives the endpoints of other rooms, which come after those of this one.
 
     Raises:
         TokenError: the token cannot be read.
@@ -37,6 +41,7 @@ def controlled(reactor: Any, asked: Gateway, served: Served) -> ControlledServic
         ControlLimits(
             asked.control_max_body, asked.control_max_connections, asked.control_time_per_turn
         ),
+        more,
         late=is_unix_endpoint(asked.control),
     )
 

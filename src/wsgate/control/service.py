@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -12,12 +13,12 @@ from twisted.logger import Logger
 
 from wsgate.accepting import accept_while_there_is_room
 from wsgate.channels import Channels
-from wsgate.control.answers import Refusal
+from wsgate.control.answers import Endpoint, Refusal
 from wsgate.control.factory import ControlFactory, ControlLimits
 from wsgate.control.health import health
 from wsgate.control.metrics import metrics
 from wsgate.control.openapi import described
-from wsgate.control.push import push
+from wsgate.control.push import Source, push
 from wsgate.figures import Samples, merged
 from wsgate.ports import bind
 
@@ -44,6 +45,15 @@ class Served(Protocol):
         """Who is reached by a push; None where nobody is."""
 
 
+MoreEndpoints = Callable[[Source], Sequence[Endpoint]]
+"""Endpoints of another room; it is given what gives the channels."""
+
+
+def no_more(source: Source) -> Sequence[Endpoint]:
+    """No other endpoints."""
+    return ()
+
+
 class ControlledService(Service):
     """A service, and the control interface that tells about it from its first to its last moment.
 
@@ -62,6 +72,7 @@ class ControlledService(Service):
         endpoint: IStreamServerEndpoint,
         token: bytes | None,
         limits: ControlLimits,
+        more: MoreEndpoints = no_more,
         *,
         late: bool = False,
     ) -> None:
@@ -76,6 +87,7 @@ class ControlledService(Service):
             *health(served.not_ready),
             *metrics(reactor, self.samples),
             *push(self._channels, self.pushed),
+            *more(self._channels),
         ]
         endpoints = described(endpoints, needs_token=token is not None)
         self.factory = ControlFactory(reactor, endpoints, token, limits)

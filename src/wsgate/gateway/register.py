@@ -128,7 +128,7 @@ class Register:
         self.connects: Counter[tuple[str, str]] = Counter()
         """What became of connects that PHP was asked about, by path and outcome: "accepted",
         "refused" by PHP, "failed", or "gone" before PHP saw it."""
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._paths: frozenset[str] = frozenset()
         self._sweep_later: Timeout | None = None
         self._said: set[str] = set()
@@ -174,7 +174,7 @@ class Register:
     def _sweep(self) -> None:
         if self._sweep_later is not None:
             self._sweep_later.cancel()
-        self._sweep_later = self._timeouts.call_later(SWEEP_EVERY, self._sweep)
+        self._sweep_later = self.timeouts.call_later(SWEEP_EVERY, self._sweep)
         self.book.sweep(self._paths, self.limits.age).addCallback(self._swept)
 
     def _swept(self, swept: Swept) -> None:

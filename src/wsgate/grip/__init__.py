@@ -10,20 +10,11 @@ conversation.py  one connection; sharing.py, dialect.py: what those of a route h
 publish.py       what `/publish/` is sent; names.py: GRIP's channels as the gateway's (pure)
 ordering.py      items that say which one came before them
 publishing.py    `/publish/` of the control interface
+make.py          all of it from settings
 """
 
-from wsgate.grip.dialect import Grip
-from wsgate.grip.keys import KeyFile
-from wsgate.grip.publishing import Publishers, publishing
+from wsgate.grip.make import make_grip, make_publishing
 from wsgate.grip.request import replayed
-from wsgate.grip.signing import KeyUnusable, Signature
+from wsgate.grip.signing import KeyUnusable
 
-__all__ = [
-    "Grip",
-    "KeyFile",
-    "KeyUnusable",
-    "Publishers",
-    "Signature",
-    "publishing",
-    "replayed",
-]
+__all__ = ["KeyUnusable", "make_grip", "make_publishing", "replayed"]

@@ -180,8 +180,14 @@ class GripConversation(Conversation):
         if unsent is not None and self._in_flight and serial == self._serial:
             self._unsent = (pool, unsent)
 
+    @property
+    def _shared_now(self) -> Shared:
+        """That of the route, to which a reload may have given another."""
+        now = self._route.make_conversation
+        return now if isinstance(now, Shared) else self._shared
+
     def _request(self, body: bytes) -> Request:
-        shared = self._shared
+        shared = self._shared_now
         pairs = [(b"CONTENT_LENGTH", b"%d" % len(body))]
         if self._batch:
             pairs.append((b"WSGATE_MESSAGE_ID", self._message_id.encode()))

@@ -1,0 +1,313 @@
+"""The dialect GRIP through the whole service: a real PHP, and publishers' own libraries."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+import jwt
+import pytest
+from gripcontrol import GripPubControl, WebSocketMessageFormat, decode_websocket_events
+from gripcontrol.gripcontrol import validate_sig
+from pubcontrol import Item
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.integration.gateway_process import eventually, free_port, gateway
+from tests.integration.grip_scripts import PLAIN, PUBLISH_WITH_LIBRARY, WITH_LIBRARY
+from wsgate.grip.events import decode_events, encode_events
+
+KEY = "a-key-that-is-long-enough-to-be-taken"
+TOKEN = "0123456789abcdef0123456789abcdef"
+AUTOLOAD = os.environ.get("WSGATE_PHP_GRIP_AUTOLOAD", "")
+
+CONFIG = """
+[gateway]
+control_token_file = "token"
+[limits]
+new_connections_per_address = 0
+{limits}
+[pools.default]
+max_in_flight = 2
+[[route]]
+path = "/chat"
+script = "chat.php"
+dialect = "grip"
+grip_key_file = "key"
+[[route]]
+path = "/other"
+script = "chat.php"
+dialect = "grip"
+grip_key_file = "other-key"
+grip_prefix = "other-"
+on_error = "close"
+"""
+
+
+@contextlib.contextmanager
+def grip(chat=PLAIN, limits=""):
+    """A gateway with the chat at /chat, and its control interface."""
+    control = free_port()
+    scripts = {
+        "chat.php": chat,
+        "key": KEY,
+        "other-key": "base64:" + base64.b64encode(bytes(range(32))).decode(),
+        "token": TOKEN,
+        "wsgate.toml": CONFIG.replace("{limits}", limits),
+    }
+    with gateway(
+        "--config={scripts}/wsgate.toml",
+        f"--control=tcp:{control}:interface=127.0.0.1",
+        scripts=scripts,
+        script=None,
+    ) as running:
+        running.control = f"http://127.0.0.1:{control}"
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served():
+    with grip() as running:
+        yield running
+
+
+def requests_of(running, room):
+    """What PHP was asked for the connections of one room, each with its events decoded."""
+    lines = (running.place.scripts / "requests").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    ids = {
+        request["server"]["HTTP_CONNECTION_ID"]
+        for request in found
+        if request["server"].get("HTTP_X_ROOM") == room
+    }
+    return [
+        [(name, base64.b64decode(content)) for name, content in request["events"]]
+        for request in found
+        if request["server"]["HTTP_CONNECTION_ID"] in ids
+    ]
+
+
+@contextlib.contextmanager
+def enter(running, room, path="/chat"):
+    """A client that was greeted."""
+    headers = {"X-Room": room}
+    with running.connect(f"{path}?room={room}", additional_headers=headers) as client:
+        assert client.recv(timeout=10) == f"welcome to {room}"
+        yield client
+
+
+def publish(running, room, what, key=KEY, headers=()):
+    body = json.dumps({"items": [{"channel": room, "formats": {"ws-message": what}}]}).encode()
+    signed = jwt.encode({"iss": "app", "exp": 2**33}, key, "HS256")
+    request = urllib.request.Request(
+        f"{running.control}/publish/",
+        body,
+        {"Authorization": f"Bearer {signed}", "Content-Type": "application/json", **dict(headers)},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.read(), dict(response.headers)
+
+
+def test_a_chat_from_its_opening_to_its_end(served):
+    with enter(served, "life") as client:
+        assert client.response.headers["Set-Cookie"] == "seen=1"
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+        client.send("hello")
+        assert client.recv(timeout=10) == "1 hello"
+        client.send(b"\x00\xff")
+        assert client.recv(timeout=10) == b"\x00\xff"
+        client.close(4000, "enough")
+    ends = eventually(
+        lambda: len(found := requests_of(served, "life")) == 4 and found,
+        10,
+        "the CLOSE",
+    )
+    assert [events[0][0] for events in ends] == ["OPEN", "TEXT", "BINARY", "CLOSE"]
+    assert ends[3] == [("CLOSE", b"\x0f\xa0enough")]
+
+
+def test_a_connection_that_is_cut_off_is_a_disconnect(served):
+    with enter(served, "cut") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: [("DISCONNECT", b"")] in requests_of(served, "cut"), 10, "DISCONNECT")
+    # The script throws, as libraries do, and nobody makes much of that; PHP's own log has it.
+    said = [line for line in served.log().splitlines() if "php-grip does" in line]
+    assert all("[wsgate#debug] PHP default:" in line for line in said)
+
+
+def test_messages_that_come_while_php_works_are_one_request(served):
+    with enter(served, "batch") as client:
+        for text in ("sleep", "a", "b", "c"):
+            client.send(text)
+        answers = [client.recv(timeout=10) for _ in range(4)]
+        assert answers == ["1 sleep", "2 a", "3 b", "4 c"]
+    batches = [
+        [text for name, text in events if name == "TEXT"] for events in requests_of(served, "batch")
+    ]
+    assert [b"sleep"] in batches
+    assert [b"a", b"b", b"c"] in batches
+
+
+def test_what_is_published_reaches_the_room_and_nobody_else(served):
+    with enter(served, "one") as one, enter(served, "one") as two, enter(served, "two") as other:
+        body, headers = publish(served, "one", {"content": "news"})
+        assert body == b"Published\n"
+        assert headers["X-Wsgate-Delivered"] == "2"
+        assert [client.recv(timeout=10) for client in (one, two)] == ["news", "news"]
+        one.send("leave")
+        one.send("x")
+        assert one.recv(timeout=10) == "2 x"
+        publish(served, "one", {"content-bin": base64.b64encode(b"\xff").decode()})
+        assert two.recv(timeout=10) == b"\xff"
+        other.send("y")
+        assert other.recv(timeout=10) == "1 y"
+        one.send("z")
+        assert one.recv(timeout=10) == "3 z"
+        publish(served, "one", {"action": "close", "code": 4002, "reason": "over"})
+        with pytest.raises(ConnectionClosed) as closed:
+            two.recv(timeout=10)
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4002, "over")
+
+
+def test_the_python_library_publishes_with_its_token(served):
+    with enter(served, "library") as client:
+        publisher = GripPubControl(
+            {"control_uri": served.control, "control_iss": "app", "key": KEY}
+        )
+        publisher.publish("library", Item(WebSocketMessageFormat("by pubcontrol")), blocking=True)
+        assert client.recv(timeout=10) == "by pubcontrol"
+        bearer = GripPubControl({"control_uri": served.control, "key": TOKEN})
+        bearer.publish("library", Item(WebSocketMessageFormat("by the token")), blocking=True)
+        assert client.recv(timeout=10) == "by the token"
+
+
+def test_nobody_publishes_without_proof(served):
+    for signed in (jwt.encode({"iss": "app", "exp": 2**33}, "another key " * 4, "HS256"), "x", KEY):
+        request = urllib.request.Request(
+            f"{served.control}/publish/",
+            b'{"items":[]}',
+            {"Authorization": f"Bearer {signed}"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 401
+    # The key of a route opens nothing else.
+    signed = jwt.encode({"iss": "app", "exp": 2**33}, KEY, "HS256")
+    request = urllib.request.Request(
+        f"{served.control}/metrics", headers={"Authorization": f"Bearer {signed}"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 401
+
+
+def test_the_key_of_one_route_does_not_reach_the_channels_of_another(served):
+    with enter(served, "shared") as one, enter(served, "shared", "/other") as other:
+        publish(served, "shared", {"content": "for one"})
+        publish(served, "shared", {"content": "for the other"}, key=bytes(range(32)))
+        assert one.recv(timeout=10) == "for one"
+        assert other.recv(timeout=10) == "for the other"
+
+
+def test_php_knows_the_gateway_and_no_client_can_pass_for_it(served):
+    forged = {
+        "X-Room": "forged",
+        "Grip-Sig": "forged",
+        "Meta-Count": "41",
+        "Connection-Id": "forged",
+        "Content-Type": "forged",
+        "Accept": "forged",
+        "Content-Bytes-Replayed": "5",
+    }
+    with served.connect("/chat?room=forged", additional_headers=forged) as client:
+        client.recv(timeout=10)
+        client.send("x")
+        assert client.recv(timeout=10) == "1 x"
+    lines = (served.place.scripts / "requests").read_text().splitlines()
+    asked = [
+        request["server"]
+        for request in map(json.loads, lines)
+        if request["server"].get("HTTP_X_ROOM") == "forged"
+    ]
+    assert len(asked) >= 2
+    assert "forged" not in json.dumps([{**one, "HTTP_X_ROOM": ""} for one in asked])
+    for one in asked:
+        assert validate_sig(one["HTTP_GRIP_SIG"], KEY)
+        assert jwt.decode(one["HTTP_GRIP_SIG"], KEY, ["HS256"])["iss"] == "pushpin"
+        assert one["CONTENT_TYPE"] == one["HTTP_ACCEPT"] == "application/websocket-events"
+        assert one["HTTP_SEC_WEBSOCKET_EXTENSIONS"] == "grip"
+        assert "HTTP_CONTENT_BYTES_REPLAYED" not in one
+    assert [one.get("HTTP_META_COUNT") for one in asked][:2] == [None, None]
+
+
+def test_a_refusal_of_php_is_what_the_client_sees(served):
+    with pytest.raises(InvalidStatus) as refused:
+        served.connect("/chat?refuse=1")
+    assert refused.value.response.status_code == 403
+    assert refused.value.response.body == b"not you"
+
+
+def test_what_php_prints_beside_events_is_an_error_and_stays_in_the_log(served):
+    with enter(served, "broken") as client:
+        client.send("break")
+        assert json.loads(client.recv(timeout=10))["error"]["reason"] == (
+            "bad answer from the backend"
+        )
+        client.send("on")
+        assert client.recv(timeout=10) == "1 on"
+    assert "the script must print nothing but events" in served.log()
+    with enter(served, "broken", "/other") as client:
+        client.send("break")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+        assert closed.value.rcvd.code == 1011
+
+
+def test_a_close_of_php_has_its_code(served):
+    with enter(served, "bye") as client:
+        client.send("bye")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "bye")
+
+
+def test_what_php_gets_is_what_the_python_library_reads():
+    body = (
+        b"OPEN\r\nTEXT 5\r\nhello\r\nTEXT 0\r\n\r\nBINARY a\r\n0123456789\r\n"
+        b"CLOSE 2\r\n\x03\xe8\r\n"
+    )
+    ours = decode_events(body)
+    assert encode_events(ours) == body
+    theirs = [(event.type, event.content) for event in decode_websocket_events(body)]
+    assert [(name, content or b"") for name, content in theirs] == [
+        (event.name, event.content or b"") for event in ours
+    ]
+
+
+@pytest.mark.skipif(not AUTOLOAD, reason="php-grip is in no package; see grip_scripts")
+def test_the_same_chat_with_php_grip_and_its_publisher():
+    with grip(WITH_LIBRARY.replace("{autoload}", AUTOLOAD)) as running:
+        with enter(running, "lobby") as client, enter(running, "lobby") as other:
+            for text in ("sleep", "a", "b"):
+                client.send(text)
+            assert [client.recv(timeout=10) for _ in range(3)] == ["1 sleep", "2 a", "3 b"]
+            other.send("leave")
+            other.send("x")
+            assert other.recv(timeout=10) == "2 x"
+            script = running.place.write("publish.php", PUBLISH_WITH_LIBRARY)
+            url = f"{running.control}/?iss=app&key={KEY}"
+            subprocess.run(["php", script, AUTOLOAD, url, "lobby", "news"], check=True, timeout=60)
+            assert client.recv(timeout=10) == "news"
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=10)
+            assert closed.value.rcvd.code == 4002
+            other.send("bye")
+            with pytest.raises(ConnectionClosed) as closed:
+                other.recv(timeout=10)
+            assert closed.value.rcvd.code == 4001
+        # The one that was closed by the publisher is told to the script, which answers.
+        codes = running.place.scripts / "closed"
+        eventually(lambda: codes.exists() and codes.read_text() == "4002\n", 10, "the close")
