@@ -211,8 +211,10 @@ def test_a_compressed_body_is_refused(interface):
     assert (status, headers["accept-encoding"]) == (415, "identity")
 
 
-def test_a_body_of_unknown_length_is_refused(interface):
-    answer, closed = interface.ask(b"POST /it HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx")
+@pytest.mark.parametrize("coding", [b"chunked", b"identity", b"identity\r\nContent-Length: 4"])
+def test_a_body_of_unknown_length_is_refused(interface, coding):
+    head = b"POST /it HTTP/1.1\r\nTransfer-Encoding: " + coding
+    answer, closed = interface.ask(head + b"\r\n\r\n1\r\nx")
     assert read(answer)[0] == 411
     assert closed
 

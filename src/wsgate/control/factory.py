@@ -105,7 +105,8 @@ class ControlFactory(HTTPFactory):
         if not (is_allowed(self._token, given) or self._is_proved(path, given)):
             challenge = ("WWW-Authenticate", 'Bearer realm="wsgate"')
             return refused(401, "the token of --control-token-file is needed", challenge)
-        if length is None:
+        # Of any kind, since a proxy in front may read another one than we do (RFC 9112 §6.1).
+        if length is None or headers.hasHeader(b"Transfer-Encoding"):
             return refused(411, "a body needs a Content-Length")
         if length > self._limits.max_body:
             return refused(
