@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from wsgate.bus.envelope import LONGEST_NUMBER
 from wsgate.channels import BusUnanswered
 
-PATIENCE = 5.0
+PATIENCE = 4.0
 """Seconds that other nodes get to answer."""
 
 

@@ -15,5 +15,5 @@ class BusLimits(NamedTuple):
     """After which the presence of a node that is gone is gone too."""
     buffer: int = 16 * 1024 * 1024
     """Of all publishes that wait for the bus."""
-    patience: float = 10.0
+    patience: float = 3.0
     """How long one of them waits for a bus that is away."""

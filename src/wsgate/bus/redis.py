@@ -233,6 +233,7 @@ class RedisBus:
         else:
             counts.waiting_bytes += size
             self._waiting.append(one)
+            self._reactor.callLater(limits.patience, self._give_up, BusAway("the bus is away"))
         return outcome
 
     def _go(self, one: _Waiting) -> None:
@@ -260,7 +261,6 @@ class RedisBus:
 
     def _renew(self, first: bool = False) -> None:
         if not self._client.is_up:
-            self._give_up(BusAway("the bus is away"))
             return
         lease = int(self.limits.lease * 1000 * 2 / 3)
         keys = self._keys

@@ -320,7 +320,7 @@ class Limits:
         metadata=about(
             Size(KIB, GIB),
             "published messages that wait for the bus, or for its word that it has them",
-            limit="more, or for more than 10 seconds: the publish fails, and the log says so",
+            limit="more, or for more than 3 seconds: the publish fails, and the log says so",
             why="a Redis that is started anew is back within seconds",
         ),
     )
