@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -173,6 +174,35 @@ def test_a_close_has_its_code_and_reason_and_then_it_is_gone():
             with pytest.raises(ConnectionClosed):
                 client.recv(timeout=10)
             assert client.close_code == 4003
+
+
+@pytest.mark.parametrize("politely", [True, False])
+def test_a_client_that_leaves_is_counted_until_it_is_gone_and_never_after(politely):
+    with controlled(**SCRIPT) as (running, control):
+        for _ in range(10):
+            with guest(running) as (client, id):
+                connection = UnixConnection(control.path)
+                statuses = []
+                while 404 not in statuses[-2:-1]:
+                    connection.request("POST", f"/connections/{id}", b"x")
+                    answer = connection.getresponse()
+                    answer.read()
+                    statuses.append(answer.status)
+                    if len(statuses) == 5:
+                        leave(client, politely)
+                connection.close()
+                delivered = statuses.index(404)
+                assert statuses == [200] * delivered + [404, 404]
+                assert delivered >= 5
+        assert "Traceback" not in running.log()
+
+
+def leave(client, politely):
+    """Go, without waiting to hear of it."""
+    if politely:
+        threading.Thread(target=client.close, daemon=True).start()
+    else:
+        client.socket.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_subscription_begins_and_ends_from_outside():
