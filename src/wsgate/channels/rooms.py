@@ -167,7 +167,10 @@ class Rooms:
     def _join(self, member: Member, channel: Channel) -> None:
         is_first = channel.is_empty
         is_new_user = channel.add(member)
-        member.channels = {*member.channels, channel.name}
+        if isinstance(member.channels, set):
+            member.channels.add(channel.name)
+        else:
+            member.channels = {channel.name}
         self.subscriptions += 1
         if is_first:
             self._occupied(channel.name)
@@ -182,7 +185,10 @@ class Rooms:
     def _leave(self, member: Member, name: str) -> None:
         channel = self._channels[name]
         is_gone_user = channel.remove(member)
-        member.channels = (member.channels - {name}) or NO_CHANNELS
+        if isinstance(member.channels, set) and len(member.channels) > 1:
+            member.channels.remove(name)
+        else:
+            member.channels = NO_CHANNELS
         self.subscriptions -= 1
         if channel.is_empty:
             del self._channels[name]
