@@ -8,8 +8,8 @@ from tests.fakes import FakeBook, FakePool
 from wsgate import cgi
 from wsgate.fastcgi import BackendUnavailable, Lane, PoolStopped, QueueFull, ResponseCutOff
 from wsgate.gateway import DepartureLimits, Register, Route
-from wsgate.gateway.departures import LONGEST_PAUSE
 from wsgate.gateway.register import SWEEP_EVERY
+from wsgate.gateway.wayout import AHEAD, LONGEST_PAUSE
 from wsgate.journal import Entry
 from wsgate.journal.sweep import Swept
 from wsgate.timeouts import Timeouts
@@ -77,14 +77,47 @@ def test_the_journal_knows_of_an_attempt_before_php_does():
 def test_at_most_half_of_the_places_are_taken_and_the_order_is_kept():
     counter = Counter(places=4)
     counter.leave("a", "b", "c")
-    assert len(counter.asked()) == 2
-    assert counter.book.entries["c"].attempts == 0
+    assert [params[-200:].count(b"ATTEMPT1") for params in counter.asked()] == [1, 1]
     counter.answer()
-    assert [b"c" in params[-200:] for params in counter.asked()][2]
+    assert counter.asked()[2][-200:].count(b"c\x01") == 1
     counter.answer()
     counter.answer()
     assert counter.book.entries == {}
     assert len(counter.departures) == 0
+
+
+def test_while_php_works_on_some_the_journal_gets_the_next_ones_together():
+    counter = Counter(places=2)
+    counter.leave(*(f"{number}" for number in range(AHEAD + 2)))
+    assert len(counter.asked()) == 1
+    attempts = [entry.attempts for entry in counter.book.entries.values()]
+    assert attempts == [1] * AHEAD + [0, 0]
+    counter.answer()
+    assert len(counter.asked()) == 2
+    assert counter.book.entries[f"{AHEAD}"].attempts == 1
+
+
+def test_those_that_were_written_ahead_and_not_sent_have_no_attempt_more():
+    counter = Counter(places=2)
+    counter.leave("a", "b", "c")
+    counter.fail(BackendUnavailable("x"))
+    assert [entry.attempts for entry in counter.book.entries.values()] == [0, 0, 0]
+    counter.wait(1)
+    assert len(counter.asked()) == 2
+    counter.leave("d")
+    counter.answer()
+    counter.register.stop()
+    assert sum(entry.attempts for entry in counter.book.entries.values()) == 1
+
+
+def test_one_that_is_given_up_while_the_journal_writes_is_not_sent():
+    counter = Counter(backlog=1)
+    counter.departures.add(Entry("a", "/", b"aaa", left_at=1.0))
+    counter.departures.add(Entry("b", "/", b"bbb", left_at=1.0))
+    counter.book.write()
+    assert len(counter.asked()) == 1
+    assert b"bbb" in counter.asked()[0]
+    assert list(counter.book.entries) == ["b"]
 
 
 def test_one_place_is_enough():
