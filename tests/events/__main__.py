@@ -26,6 +26,7 @@ from tests.events.ledger import SCRIPT, Progress, Verdict, judge
 from tests.events.mischief import Mischief, Redis
 from tests.integration.gateway_process import Gateway, gateway
 
+ROOT = Path(__file__).parents[2]
 LOOK_EVERY = 1.0
 SETTLE = 180.0
 """Seconds for disconnects that are still due: pauses between tries are up to a minute long."""
@@ -94,10 +95,9 @@ def _run(running: Gateway, asked: Any, redis: Redis | None) -> dict[str, Any]:
     }
 
 
-def _report(figures: dict[str, Any]) -> None:
+def _report(figures: dict[str, Any], report: Path) -> None:
     for name, value in figures.items():
         print(f"{name:>20}: {value:,}" if isinstance(value, int) else f"{name:>20}: {value}")
-    report = Path(__file__).parents[2] / "reports/events.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -111,6 +111,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--bus", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, default=ROOT / "reports/events.json")
     asked = parser.parse_args()
     redis = Redis(Path("/tmp")) if asked.bus else None
     if redis is not None:
@@ -123,7 +124,7 @@ def main() -> int:
     finally:
         if redis is not None:
             redis.kill()
-    _report(figures)
+    _report(figures, asked.report)
     return 1 if figures["lost"] else 0
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
+from tests.integration.chromium import Chromium
 from tests.integration.gateway_process import eventually, gateway
 from tests.integration.raw_client import RawClient
 from tests.integration.test_control import UnixConnection, controlled
@@ -299,3 +302,73 @@ def test_a_user_is_reached_on_all_its_connections(small):
         two.does("Wsgate-User: jim")
         assert post(control.path, "/users/joe", "again") == (200, {"delivered": 1})
         assert one.hears() == "again"
+
+
+# -- what the documents promise works as it is written there
+
+
+def example(document, language, number=0):
+    """One of the examples in a document."""
+    text = (Path(__file__).parents[2] / "docs" / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)[number]
+
+
+def test_the_chat_room_of_the_documents_is_one():
+    scripts = {"chat.php": example("channels.md", "php")}
+    with (
+        gateway(EVENTS, script="chat.php", scripts=scripts) as running,
+        running.connect() as one,
+        running.connect() as two,
+    ):
+        one.send("hello")
+        said = one.recv(timeout=10)
+        assert re.fullmatch(r"[0-9a-f]{4} says: hello", said)
+        assert two.recv(timeout=10) == said
+
+
+def test_the_state_of_the_documents_comes_back():
+    scripts = {"state.php": example("state.md", "php")}
+    with (
+        gateway(EVENTS, script="state.php", scripts=scripts) as running,
+        running.connect("/?room=attic") as one,
+    ):
+        one.send("?")
+        assert re.fullmatch(r"You have been in attic since \d+", one.recv(timeout=10))
+
+
+def test_a_browser_comes_back_with_the_script_of_the_documents_and_misses_nothing():
+    scripts = {"chat.php": example("channels.md", "php", 1)}
+    page = """
+        window.shown = []; window.anew = [];
+        window.show = (channel, data) => shown.push(data);
+        window.startAnew = (channel) => anew.push(channel);
+        window.sockets = [];
+        const Real = WebSocket;
+        window.WebSocket = function (url) { sockets.push(new Real(url)); return sockets.at(-1); };
+    """
+    code = example("channels.md", "js").replace("wss://", "ws://").replace("4000 *", "1000 *")
+    with (
+        controlled(
+            *(EVENTS, HISTORY, "--path=/chat", "--demo"), script="chat.php", scripts=scripts
+        ) as (running, control),
+        Chromium() as browser,
+    ):
+        browser.open(f"http://127.0.0.1:{running.port}/")
+        browser.run(page + code)
+
+        def publish(text):
+            status, _ = post(control.path, "/channels/lobby", text)
+            assert status == 200
+
+        def subscribers():
+            return control.get("/channels/lobby")[1]["subscribers"]
+
+        eventually(lambda: subscribers() == 1, 10, "it is in the lobby")
+        publish("1")
+        eventually(lambda: browser.run("return shown") == ["1"], 10, "it has the first")
+        browser.run("sockets[0].close()")
+        eventually(lambda: subscribers() == 0, 10, "it is gone")
+        publish("2")
+        publish("3")
+        eventually(lambda: browser.run("return shown") == ["1", "2", "3"], 10, "it has them all")
+        assert browser.run("return anew") == []

@@ -7,6 +7,8 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -376,6 +378,67 @@ def worker_pids(running: Gateway) -> list[int]:
         for pid, (parent, command) in table.items()
         if parent == running.pid and "wsgate.worker" in command
     ]
+
+
+@pytest.mark.slow
+def test_of_thousands_of_events_under_random_kills_no_end_is_lost(tmp_path):
+    report = tmp_path / "events.json"
+    asked = ["4000", "--kill-every", "1", "--clients", "16", f"--report={report}"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.events", *asked],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    figures = json.loads(report.read_text())
+    assert figures["lost"] == figures["unmarked"] == figures["exit_status"] == 0
+    assert figures["journal_files_left"] == []
+    assert figures["events"] >= 4000
+    assert figures["killed"]
+
+
+def test_a_reload_may_ask_for_the_first_disconnect():
+    config = '[[route]]\nscript = "{script}"\nevents = [{events}]\n'
+    with gateway(
+        *("--config={scripts}/wsgate.toml", STATE, "--set=limits.new_connections_per_address=0"),
+        scripts={
+            **SCRIPTS,
+            "wsgate.toml": config.format(script="{scripts}/life.php", events='"message"'),
+        },
+        script=None,
+    ) as running:
+        assert running.ask("x") == "got x"
+        assert not (running.place.folder / "state").exists()
+        both = '"message", "disconnect"'
+        text = config.format(script=running.script("life.php"), events=both)
+        running.place.write("wsgate.toml", text)
+        os.kill(running.pid, signal.SIGHUP)
+        eventually(lambda: "new settings taken" in running.log(), 10, "the reload")
+        assert running.ask("y") == "got y"
+        assert len(wait_for(running, "disconnect")) == 1
+
+
+def test_a_reload_whose_journal_cannot_be_kept_changes_nothing():
+    config = '[[route]]\nscript = "{script}"\nevents = [{events}]\n'
+    with gateway(
+        *("--config={scripts}/wsgate.toml", "--set=gateway.state=/proc/nowhere"),
+        scripts={
+            **SCRIPTS,
+            "wsgate.toml": config.format(script="{scripts}/life.php", events='"message"'),
+        },
+        script=None,
+    ) as running:
+        running.ask_php()
+        both = '"message", "disconnect"'
+        text = config.format(script=running.script("life.php"), events=both)
+        running.place.write("wsgate.toml", text)
+        os.kill(running.pid, signal.SIGHUP)
+        eventually(lambda: "the settings stay as they were" in running.log(), 10, "the reload")
+        assert "SIGHUP: gateway.state = /proc/nowhere: " in running.log()
+        assert running.ask("x") == "got x"
 
 
 def test_a_folder_that_cannot_be_written_stops_the_start():

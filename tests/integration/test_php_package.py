@@ -81,6 +81,7 @@ def wsgate(tmp_path_factory):
     with gateway(
         "--events=connect,message,disconnect",
         f"--control=unix:{folder}/control.sock",
+        "--set=gateway.state={folder}/state",
         scripts={"socket.php": SOCKET},
         script="socket.php",
     ) as running:
@@ -203,6 +204,18 @@ def test_a_disconnect_knows_who_left_and_how(wsgate):
         10,
     )
     assert json.loads(line[0]) == ["grace", 4000, "done", "blue"]
+
+
+def test_a_generator_is_a_stream_of_messages(wsgate):
+    with client(wsgate, "ada") as (socket, connection_id):
+        socket.send('{"do":"stream"}')
+        for step in (1, 2, 3):
+            assert json.loads(socket.recv(timeout=30)) == {"step": step}
+        assert json.loads(socket.recv(timeout=30)) == {
+            "stream": "end",
+            "message_id": f"{connection_id}:1",
+            "messages": 3,
+        }
 
 
 def test_the_gateway_reaches_a_connection_a_user_and_a_channel(wsgate, php):
