@@ -200,7 +200,7 @@ def make_routes(
 def _conversation(route: settings.Route, register: Register) -> MakeConversation | None:
     if route.dialect == "grip":
         try:
-            return grip.make_grip(route, register.timeouts, register.wall)
+            return grip.make_grip(route, register)
         except grip.KeyUnusable as error:
             raise CannotStart(str(error)) from None
     if route.events == ("message",):

@@ -297,6 +297,18 @@ def test_settled_is_when_nothing_is_about_to_be_sent():
     assert settled == [None]
 
 
+def test_settled_waits_for_ends_that_conversations_tell_by_themselves():
+    counter = Counter()
+    counter.departures.begin_elsewhere()
+    counter.departures.begin_elsewhere()
+    settled = []
+    counter.departures.settled().addCallback(settled.append)
+    counter.departures.end_elsewhere()
+    assert settled == []
+    counter.departures.end_elsewhere()
+    assert settled == [None]
+
+
 def test_what_rests_does_not_hold_up_a_stop():
     counter = Counter()
     counter.leave("a", "b")

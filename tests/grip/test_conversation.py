@@ -26,6 +26,19 @@ HEAD = RequestHead(b"GET", b"/chat", b"HTTP/1.1", ((b"sec-websocket-protocol", b
 GRIP = b"Sec-WebSocket-Extensions: grip"
 
 
+class FakeDepartures:
+    """Counts the ends that are under way."""
+
+    def __init__(self):
+        self.under_way = 0
+
+    def begin_elsewhere(self):
+        self.under_way += 1
+
+    def end_elsewhere(self):
+        self.under_way -= 1
+
+
 class Held:
     """A key that stays."""
 
@@ -54,7 +67,8 @@ class Talk:
         self.peer.channels = self.channels = Channels(
             self.clock, channels or ChannelLimits(), self.hits
         )
-        self.grip = Grip(Timeouts(self.clock), **shared)
+        self.departures = FakeDepartures()
+        self.grip = Grip(Timeouts(self.clock), self.departures, **shared)
         self.route = Route(
             path="/",
             script=cgi.Script("/w.php", "/w.php", "/"),
@@ -570,6 +584,13 @@ class Accounting(RuleBasedStateMachine):
         assert ends in ([], [len(self.talk.asked) - 1])
         if self.lost and not self.talk.pool.turns:
             assert len(ends) == 1
+            assert self.talk.departures.under_way == 0
+
+    @invariant()
+    def a_stop_waits_for_the_end(self):
+        talk = self.talk
+        if self.lost and talk.pool.turns:
+            assert talk.departures.under_way == 1
 
     @invariant()
     def every_message_is_somewhere(self):

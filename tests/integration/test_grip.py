@@ -29,7 +29,6 @@ CONFIG = """
 control_token_file = "token"
 [limits]
 new_connections_per_address = 0
-{limits}
 [pools.default]
 max_in_flight = 2
 [[route]]
@@ -48,7 +47,7 @@ on_error = "close"
 
 
 @contextlib.contextmanager
-def grip(chat=PLAIN, limits=""):
+def grip(chat=PLAIN, *options):
     """A gateway with the chat at /chat, and its control interface."""
     control = free_port()
     scripts = {
@@ -56,11 +55,12 @@ def grip(chat=PLAIN, limits=""):
         "key": KEY,
         "other-key": "base64:" + base64.b64encode(bytes(range(32))).decode(),
         "token": TOKEN,
-        "wsgate.toml": CONFIG.replace("{limits}", limits),
+        "wsgate.toml": CONFIG,
     }
     with gateway(
         "--config={scripts}/wsgate.toml",
         f"--control=tcp:{control}:interface=127.0.0.1",
+        *options,
         scripts=scripts,
         script=None,
     ) as running:
@@ -285,6 +285,15 @@ def test_what_php_gets_is_what_the_python_library_reads():
     assert [(name, content or b"") for name, content in theirs] == [
         (event.name, event.content or b"") for event in ours
     ]
+
+
+def test_a_stop_tells_php_of_every_end():
+    with grip() as running, contextlib.ExitStack() as clients:
+        for number in range(12):
+            clients.enter_context(enter(running, f"stop{number}"))
+        assert running.stop() == 0
+        ends = [requests_of(running, f"stop{number}")[-1][0] for number in range(12)]
+        assert {(name, content[:2]) for name, content in ends} == {("CLOSE", b"\x03\xe9")}
 
 
 @pytest.mark.skipif(not AUTOLOAD, reason="php-grip is in no package; see grip_scripts")

@@ -85,6 +85,7 @@ class Departures:
         self._pending: dict[str, Departure] = {}
         self._ways_out: dict[str, WayOut] = {}
         self._waiters: list[Deferred[None]] = []
+        self._elsewhere = 0
 
     def __len__(self) -> int:
         """How many PHP has not heard of yet."""
@@ -118,6 +119,15 @@ class Departures:
         self.look()
         return waiter
 
+    def begin_elsewhere(self) -> None:
+        """A conversation tells PHP of an end by itself; `settled` waits for it, too."""
+        self._elsewhere += 1
+
+    def end_elsewhere(self) -> None:
+        """It has done so, or given up."""
+        self._elsewhere -= 1
+        self.look()
+
     def stop(self) -> None:
         """Send nothing more; what is left stays in the journal."""
         for way_out in self._ways_out.values():
@@ -142,7 +152,8 @@ class Departures:
 
     def look(self) -> None:
         """Tell those who wait for `settled`."""
-        if self._waiters and not any(way_out.is_busy for way_out in self._ways_out.values()):
+        is_busy = self._elsewhere or any(way.is_busy for way in self._ways_out.values())
+        if self._waiters and not is_busy:
             waiting, self._waiters = self._waiters, []
             for waiter in waiting:
                 waiter.callback(None)

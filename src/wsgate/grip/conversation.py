@@ -214,8 +214,7 @@ class GripConversation(Conversation):
     def _answered(self, response: Response) -> None:
         if self._is_leaving:
             # Whatever it is: PHP libraries throw where they find DISCONNECT.
-            self._over()
-            self._next()
+            self._end_is_told()
             return
         try:
             answer = read_answer(response.stdout, response.stderr)
@@ -237,8 +236,7 @@ class GripConversation(Conversation):
     def _refuse(self, error: BaseException, stderr: bytes) -> None:
         if self._is_leaving:
             self._log_failure(error, stderr)
-            self._over()
-            self._next()
+            self._end_is_told()
         else:
             super()._refuse(error, stderr)
 
@@ -348,6 +346,7 @@ class GripConversation(Conversation):
         if self._hears:
             self._hears = False
             self._farewell = event
+            self._shared.departures.begin_elsewhere()
             self._arm()
 
     def _tell_end(self) -> None:
@@ -356,6 +355,11 @@ class GripConversation(Conversation):
         if event is not None:
             self._is_leaving = True
             self._send([event], Lane.DISCONNECT)
+
+    def _end_is_told(self) -> None:
+        self._over()
+        self._shared.departures.end_elsewhere()
+        self._next()
 
 
 def _event(payload: bytes | bytearray, is_binary: bool) -> Event:

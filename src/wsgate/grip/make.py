@@ -8,6 +8,7 @@ from typing import Any
 from wsgate.channels import Channels
 from wsgate.config import Route
 from wsgate.control.answers import Endpoint
+from wsgate.gateway import Register
 from wsgate.grip.dialect import Grip
 from wsgate.grip.keys import KeyFile
 from wsgate.grip.publishing import Publishers, publishing
@@ -15,21 +16,22 @@ from wsgate.grip.signing import Signature
 from wsgate.timeouts import Timeouts
 
 
-def make_grip(route: Route, timeouts: Timeouts, now: Callable[[], float]) -> Grip:
+def make_grip(route: Route, register: Register) -> Grip:
     """What makes the conversations of a route.
 
     Args:
         route: of this dialect.
-        timeouts: for the intervals of its connections.
-        now: Unix time.
+        register: of all connections.
 
     Raises:
         KeyUnusable: its key cannot be read.
     """
     signature = None
     if route.grip_key_file is not None:
-        signature = Signature(KeyFile(route.grip_key_file), route.grip_iss, now)
-    return Grip(timeouts, signature=signature, prefix=route.grip_prefix)
+        signature = Signature(KeyFile(route.grip_key_file), route.grip_iss, register.wall)
+    return Grip(
+        register.timeouts, register.departures, signature=signature, prefix=route.grip_prefix
+    )
 
 
 def make_publishing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsgate import cgi
 from wsgate.fastcgi import encode_params
+from wsgate.gateway.departures import Departures
 from wsgate.grip.request import FIXED
 from wsgate.grip.signing import Signature
 from wsgate.timeouts import Timeouts
@@ -17,6 +18,7 @@ class Shared:
 
     Args:
         timeouts: for their intervals.
+        departures: wait for what is still to be told when wsgate stops.
         signature: makes `Grip-Sig`; None: it is not sent.
         prefix: stands before the name of each channel.
     """
@@ -24,11 +26,13 @@ class Shared:
     def __init__(
         self,
         timeouts: Timeouts,
+        departures: Departures,
         *,
         signature: Signature | None = None,
         prefix: str = "",
     ) -> None:
         self.timeouts = timeouts
+        self.departures = departures
         self.signature = signature
         self.prefix = prefix
         self._script: cgi.Script | None = None
