@@ -16,8 +16,9 @@ final class Event
      * @param ?string $user as bound by an earlier answer; null: none
      * @param ?string $subprotocol as agreed on with the client; null: none
      * @param bool $isBinary whether the message is bytes; false for text and for other events
-     * @param ?int $sequence grows from one connection to the next, also on another machine of like clock:
-     *                       of two connections of a user, the one with the greater is the later
+     * @param ?int $sequence microseconds since 1970 when the connection came: of two connections of a
+     *                       user, the one with the greater is the later; null on routes without connect
+     *                       and disconnect
      * @param ?int $closeCode set for a disconnect; 1006: lost without a goodbye, 1005: without a code
      * @param ?string $closeReason set for a disconnect; often empty
      * @param bool $wasAccepted false for a disconnect of which nobody knows any more whether the

@@ -196,7 +196,9 @@ final class Gateway
         if ($status < 200 || $status > 299) {
             $error = is_array($answer) ? $answer['error'] ?? null : null;
             $reason = is_array($error) ? $error['reason'] ?? null : null;
-            throw new Refused($status, is_string($reason) ? $reason : 'no reason given');
+            $reason = is_string($reason) ? $reason : 'no reason given';
+            // Another process of wsgate did not answer in time, and may have done it.
+            throw $status === 504 ? new NoAnswer("504: $reason") : new Refused($status, $reason);
         }
         return is_array($answer) ? $answer : [];
     }

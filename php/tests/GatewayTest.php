@@ -155,6 +155,8 @@ test('nobody there, no answer and half an answer are told apart', function (): v
     throws(Unreachable::class, fn () => (new Gateway('unix:/nowhere/socket'))->publish('a', 'b'));
     $closes = new Server([['']]);
     throws(NoAnswer::class, fn () => (new Gateway($closes->endpoint))->publish('a', 'b'), 'closed');
+    $late = new Server([[http('{"error":{"status":504,"reason":"too late"}}', '504 Late')]]);
+    throws(NoAnswer::class, fn () => (new Gateway($late->endpoint))->publish('a', 'b'), 'too late');
     $half = new Server([["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]]);
     throws(NoAnswer::class, fn () => (new Gateway($half->endpoint))->publish('a', 'b'), 'closed');
     $other = new Server([["SSH-2.0\r\n\r\n"]]);

@@ -17,6 +17,8 @@ import pytest
 from tests.integration.chromium import Chromium, wait_for
 from tests.integration.gateway_process import free_port, process_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -217,6 +219,36 @@ def test_somebody_with_two_windows_leaves_with_the_last(page, chat):
     assert "Eve left" not in said(page)
     assert people(page) == ["Ada", "Eve"]
     page.close_window()
+
+
+def test_a_name_that_php_refuses_leads_back_to_the_form(page, chat):
+    page.open(chat.url)
+    page.type("name", "<script>")
+    page.click("go")
+    page.wait_text("state", "Not let in; try another name")
+    assert "400" in "".join(page.console())
+    enter(page, "Ada")
+
+
+def test_the_chat_comes_back_after_wsgate_was_restarted(page):
+    running = Example("chat")
+    try:
+        page.open(running.wait().url)
+        enter(page, "Ada")
+        ports = {"page": running.page, "port": running.port}
+    finally:
+        running.end()
+    page.wait_text("state", "Connection lost, trying again")
+    assert people(page) == []
+    running = Example("chat", **ports)
+    try:
+        running.wait()
+        page.wait_text("state", "In the lobby")
+        wait_for("the own name", lambda: people(page) == ["Ada"])
+        page.open("about:blank")
+        assert "ERR_CONNECTION_REFUSED" in "".join(page.console())
+    finally:
+        running.end()
 
 
 def test_the_counter_goes_on_in_every_window(page, counter):

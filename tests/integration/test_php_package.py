@@ -45,6 +45,7 @@ function said(Event $event): Answer
         'say' => Answer::text($asked['text'])
             ->publish('lobby', exceptSelf: $asked['except'] ?? false),
         'join' => Answer::nothing()->subscribe($asked['channel']),
+        'follow' => Answer::text('following')->subscribe('news', recover: true),
         'leave' => Answer::nothing()->unsubscribe($asked['channel']),
         'forget' => Answer::text('forgotten')->setVariable('room', '')->setUser(''),
         'close' => Answer::text('Goodbye')->close(4001, 'as you wish'),
@@ -82,6 +83,7 @@ def wsgate(tmp_path_factory):
         "--events=connect,message,disconnect",
         f"--control=unix:{folder}/control.sock",
         "--set=gateway.state={folder}/state",
+        "--set=limits.channel_history=10",
         scripts={"socket.php": SOCKET},
         script="socket.php",
     ) as running:
@@ -175,6 +177,21 @@ def test_subscriptions_change_by_answers(wsgate, php):
         socket.send(json.dumps({"do": "leave", "channel": "lobby"}))
         ask(socket, do="tell")
         assert php(channels) == ["room.1"]
+
+
+def test_who_follows_a_channel_gets_what_it_missed(wsgate, php):
+    with client(wsgate, "ada") as (socket, _):
+        socket.send('{"do":"follow"}')
+        began = json.loads(socket.recv(timeout=30))
+        assert (began["channel"], began["recovered"]) == ("news", None)
+        assert socket.recv(timeout=30) == "following"
+    assert php("$gateway->publish('news', 'while she was away')") == 0
+    with wsgate.connect(f"/?user=ada&last={began['last']}") as socket:
+        socket.recv(timeout=30)
+        socket.send('{"do":"follow"}')
+        again = json.loads(socket.recv(timeout=30))
+        assert again["recovered"] is True
+        assert json.loads(socket.recv(timeout=30))["data"] == "while she was away"
 
 
 def test_a_close_comes_after_the_message(wsgate):

@@ -39,7 +39,7 @@
 <script>
 "use strict";
 const $ = (id) => document.getElementById(id);
-let socket = null, pause = 1000;
+let socket = null, entered = false, pause = 1000;
 
 function item(list, text, kind = "", from = "") {
   const li = document.createElement("li");
@@ -60,6 +60,7 @@ function connect(name, room) {
   socket = new WebSocket(`ws://${location.hostname}:${document.body.dataset.port}/?` + new URLSearchParams({name, room}));
   state("Connecting …", "");
   socket.onopen = () => {
+    entered = true;
     pause = 1000;
     state(`In the ${room}`, "open");
     socket.send("");                                  // who is here?
@@ -78,6 +79,11 @@ function connect(name, room) {
   };
   socket.onclose = () => {
     people.clear();
+    showPeople();
+    if (!entered) {                                   // refused: a browser does not tell why
+      socket = null;
+      return state("Not let in; try another name", "lost");
+    }
     state("Connection lost, trying again …", "lost");
     setTimeout(connect, pause * (0.5 + Math.random() / 2), name, room);
     pause = Math.min(pause * 2, 30000);
