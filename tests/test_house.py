@@ -38,8 +38,8 @@ ALLOWED = {
         *("oneline", "timeouts"),
     },
     "pusher": {
-        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "oneline"),
-        "timeouts",
+        *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "node"),
+        *("oneline", "timeouts"),
     },
     "proxies": {"cgi", "floods"},
     "websocket": {
@@ -86,7 +86,7 @@ ALLOWED = {
         ),
         "websocket",
     },
-    "dialects": {"config", "gateway", "ports", "pusher", "websocket"},
+    "dialects": {"bus", "config", "gateway", "ports", "pusher", "websocket"},
     "reload": {"config", "php", "ports", "tls"},
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {

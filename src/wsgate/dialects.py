@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from wsgate import config as settings
+from wsgate.bus import SharedChannels
 from wsgate.gateway import Route
 from wsgate.ports import CannotStart
 from wsgate.pusher import (
@@ -59,7 +60,9 @@ class Pusher:
 
     def __init__(self, reactor: Any, factory: GatewayFactory) -> None:
         self._factory = factory
-        self.applications = Applications(reactor, factory.channels, time.time)
+        channels = factory.channels
+        shared = isinstance(channels, SharedChannels)
+        self.applications = Applications(reactor, channels, time.time, shared=shared)
         self._api = ApiFactory(reactor, self.applications, time.time)
 
     def serve(self, apps: Mapping[str, App], routes: Iterable[Route]) -> None:
@@ -76,5 +79,6 @@ class Pusher:
         self._factory.plain_http = self._api if served else None
 
     def close(self) -> None:
-        """End the API's connections."""
+        """Everybody is gone: tell other processes, and end the API's connections."""
+        self.applications.stop()
         self._api.close()

@@ -409,6 +409,7 @@ class GatewayService(Service):
         self._turnover.stop_pools()
         await self._turnover.stop_privates()
         self._register.stop()
+        self._pusher.close()
         await self.channels.stop()
         if self._vitals is not None:
             self._vitals.stop()

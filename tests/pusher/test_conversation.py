@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from tests.fakes import FakePeer, FakePool
@@ -71,7 +72,8 @@ class House:
         client.connection_lost()
 
     def trigger(self, name="e", data="{}", channels=("c",), except_id=None):
-        self.application.trigger(Trigger(name, data, channels, except_id, frozenset()))
+        asked = Trigger(name, data, channels, except_id, frozenset())
+        ensureDeferred(self.application.trigger(asked))
         self.clock.advance(0)
 
 
@@ -270,7 +272,7 @@ def test_applications_do_not_hear_each_other(house):
     other = Application(App(**{**APP, "id": "33"}), house.channels, house.clock.seconds)
     client = house.client()
     subscribe(client, "chat")
-    other.trigger(Trigger("e", "{}", ("chat",), None, frozenset()))
+    ensureDeferred(other.trigger(Trigger("e", "{}", ("chat",), None, frozenset())))
     house.clock.advance(0)
     assert got(client) == []
 

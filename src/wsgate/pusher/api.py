@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from wsgate.channels import ChannelError
+from wsgate.channels import BusError, ChannelError
 from wsgate.control.answers import Answer, Asked, Endpoint, told
 from wsgate.pusher import calls, names
 from wsgate.pusher.application import Application
@@ -49,6 +49,8 @@ def api(find: Find, now: Callable[[], float]) -> list[Endpoint]:
                 return refusal(error)
             except ChannelError:
                 return refusal(Refused(503, "Too much is being sent, try again later"))
+            except BusError:
+                return refusal(Refused(503, "Other processes cannot be reached, try again later"))
 
         return act
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
 
-from wsgate.channels import Channels, Member, Message
+from wsgate.channels import BusError, ChannelError, Channels, Member, Message
+from wsgate.floods import CalmLogger
 from wsgate.pusher import names, told
 from wsgate.pusher.app import App
 from wsgate.pusher.cache import Cache
 from wsgate.pusher.calls import Trigger
 from wsgate.pusher.faults import TERMINATED
+from wsgate.pusher.neighbours import Neighbours
 from wsgate.pusher.presence import Presence
 from wsgate.pusher.roster import Person
 from wsgate.pusher.socketid import socket_id_of
 from wsgate.pusher.webhooks import Webhooks
+from wsgate.timeouts import Timeouts
+
+_log = CalmLogger(namespace="wsgate")
 
 
 class Application:
@@ -47,8 +53,20 @@ class Application:
         self.seconds = seconds
         self._channels = channels
         self._cache = Cache()
+        self._neighbours: Neighbours | None = None
         channels.on_occupied.append(self._occupied)
         channels.on_vacated.append(self._vacated)
+
+    def meet(self, timeouts: Timeouts) -> None:
+        """Share members with this application's processes; there are others, over a bus."""
+        name = f"{self.app.id}::::nodes"
+        self._neighbours = Neighbours(name, self._channels, timeouts, self)
+        self._neighbours.start()
+
+    def stop(self) -> None:
+        """Nobody is here any more."""
+        if self._neighbours is not None:
+            self._neighbours.stop()
 
     # -- clients
 
@@ -112,7 +130,8 @@ class Application:
         person = self.presence.person(channel, client)
         user_id = person.user_id if person is not None else None
         message = Message(told.client_event(event, channel, data, user_id))
-        self._channels.publish(self._inner(channel), message, except_id=client.connection_id)
+        sent = self._channels.publish(self._inner(channel), message, except_id=client.connection_id)
+        sent.addErrback(_not_sent)
         self.client_events += 1
         if self.webhooks is not None:
             from_user = {} if user_id is None else {"user_id": user_id}
@@ -127,18 +146,24 @@ class Application:
 
     # -- the HTTP API
 
-    def trigger(self, asked: Trigger) -> Deferred[list[int]]:
-        """Send an event; fires with how many got it, for each channel.
+    async def trigger(self, asked: Trigger) -> None:
+        """Send an event; it is on its way then.
 
         Raises:
             ChannelError: more is published than goes out.
+            BusError: other processes cannot be reached.
         """
-        return gatherResults([self._send(asked, channel) for channel in asked.channels])
+        sent = [self._send(asked, channel) for channel in asked.channels]
+        for is_done, result in await DeferredList(sent, consumeErrors=True):
+            if not is_done and isinstance(result, Failure):
+                result.raiseException()
 
     def _send(self, asked: Trigger, channel: str) -> Deferred[int]:
         event = told.event(asked.name, asked.data, channel=channel)
         if names.is_cache(channel):
-            self._cache.keep(channel, event, self.seconds())
+            self.keep(channel, event)
+            if self._neighbours is not None:
+                self._neighbours.keep(channel, event)
         self.triggered += 1
         message = Message(event)
         return self._channels.publish(self._inner(channel), message, except_id=asked.except_id)
@@ -161,9 +186,11 @@ class Application:
 
     async def occupied(self, prefix: str) -> dict[str, int]:
         """Channels with subscribers, and how many; those whose names begin with `prefix`."""
-        counts = self._channels.counts(f"{self.app.id}:{prefix}")
-        found = ((names.outer(self.app.id, name), count) for name, count in counts.items())
-        return {name: count for name, count in found if name is not None}
+        counts = self.occupied_here(prefix)
+        if self._neighbours is not None:
+            for name, count in (await self._neighbours.ask_occupied(prefix)).items():
+                counts[name] = counts.get(name, 0) + count
+        return counts
 
     def terminate(self, user_id: str) -> Deferred[int]:
         """Close all connections of a signed-in user; fires with how many there were."""
@@ -185,6 +212,34 @@ class Application:
 
     def member_count(self, channel: str, person: Person, count: int) -> None:
         """As `Watcher` says."""
+        if self._neighbours is not None:
+            self._neighbours.count(channel, person, count)
+
+    # -- as `House` says
+
+    def members_here(self) -> list[tuple[str, Person, int]]:
+        """The members with connections in this process."""
+        return self.presence.counts_here()
+
+    def members_there(self, node: str, channel: str, person: Person, count: int) -> None:
+        """How many connections of a user are in another process."""
+        self.presence.set_node(node, channel, person, count)
+
+    def node_gone(self, node: str, *, is_ours_to_tell: bool) -> None:
+        """Another process has ended."""
+        for channel, user_id in self.presence.drop_node(node):
+            if is_ours_to_tell:
+                self.member_removed(channel, user_id)
+
+    def keep(self, channel: str, event: bytes) -> None:
+        """An event is the last one of a cache channel."""
+        self._cache.keep(channel, event, self.seconds())
+
+    def occupied_here(self, prefix: str) -> dict[str, int]:
+        """Channels with subscribers in this process, and how many."""
+        counts = self._channels.counts(f"{self.app.id}:{prefix}")
+        found = ((names.outer(self.app.id, name), count) for name, count in counts.items())
+        return {name: count for name, count in found if name is not None}
 
     def _occupied(self, name: str) -> None:
         channel = names.outer(self.app.id, name)
@@ -202,3 +257,8 @@ class Application:
 
     def _inner(self, channel: str) -> str:
         return names.inner(self.app.id, channel)
+
+
+def _not_sent(failure: Failure) -> None:
+    failure.trap(BusError, ChannelError)
+    _log.warn("a client's event is lost: {error}", error=str(failure.value), kind="client event")

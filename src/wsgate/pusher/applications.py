@@ -38,10 +38,18 @@ class Applications:
         now: Unix time in seconds.
     """
 
-    def __init__(self, reactor: IReactorTime, channels: Channels, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        channels: Channels,
+        now: Callable[[], float],
+        *,
+        shared: bool = False,
+    ) -> None:
         self._reactor = reactor
         self._channels = channels
         self._now = now
+        self._shared = shared
         self._timeouts = Timeouts(reactor)
         self._by_id: dict[str, Application] = {}
         self._scripts: dict[str, Script] = {}
@@ -97,10 +105,17 @@ class Applications:
                 application = self._by_id[app.id] = Application(
                     app, self._channels, self._reactor.seconds
                 )
+                if self._shared:
+                    application.meet(self._timeouts)
             application.app = app
             if script is not None:
                 self._scripts[app.id] = Script(script, pool)
                 application.webhooks = application.webhooks or self._webhooks(application)
+
+    def stop(self) -> None:
+        """Nobody is here any more."""
+        for application in self:
+            application.stop()
 
     def _webhooks(self, application: Application) -> Webhooks:
         def script() -> Script:
