@@ -17,6 +17,7 @@ from tests.integration.chromium import Chromium
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.php_fpm import php_fpm
 from tests.integration.pusher_js.node import PusherJS, modules
+from tests.integration.redis_server import redis_server
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/pusher.md").read_text()
 KEY, SECRET = "my-key", "my-secret"
@@ -126,12 +127,13 @@ def secret(folder):
 
 
 @contextlib.contextmanager
-def serving(folder, more="", **options):
+def serving(folder, more="", gateway_more="", **options):
     """A gateway with the application of the docs, and more lines of configuration."""
     secret(folder)
     port = free_port()
     config = folder / "wsgate.toml"
-    config.write_text(CONFIG.replace("{port}", str(port)).replace("{folder}", str(folder)) + more)
+    text = CONFIG.replace("{port}", str(port)).replace("{folder}", str(folder))
+    config.write_text(text.replace("[gateway]\n", "[gateway]\n" + gateway_more) + more)
     with gateway(
         f"--config={config}", script=None, port=None, **{"ready": _ready(port), **options}
     ) as running:
@@ -396,3 +398,42 @@ def test_laravel_echo_in_two_browsers(running, application, folder):
             assert "created" not in ann.text("log")
             assert bob.console() == []
         assert ann.console() == []
+
+
+def test_two_gateways_over_redis_are_one_application(js, tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("node") for _ in range(2)]
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(redis_server())
+        one, two = (
+            stack.enter_context(serving(folder, gateway_more=f'bus = "{redis.url}"\n'))
+            for folder in folders
+        )
+        application = stack.enter_context(Application(folders[0], one.port).serving())
+        # They meet within half a second.
+        for client, user, running in (("ann", "1", one), ("bob", "2", two)):
+            options = application.authorization(user)
+            socket_id = js.connect(client, KEY, running.port, **options)
+            js.subscribe(client, "presence-room")
+            js.do("signin", client)
+            js.wait(client, "user", "signed in")
+
+        def both():
+            users = application.ask("GET", "/channels/presence-room/users")["users"]
+            return sorted(user["id"] for user in users) == ["1", "2"]
+
+        eventually(both, 20, "both members on both nodes")
+        assert application.ask("GET", "/channels")["channels"] == {
+            "presence-room": {"subscription_count": 2}
+        }
+        application.trigger("presence-room", "not-for-bob", 1, socket_id)
+        application.trigger("presence-room", "for-all", 2)
+        assert js.wait("ann", "presence-room", "not-for-bob") == 1
+        assert js.wait("bob", "presence-room", "for-all") == 2
+        assert "not-for-bob" not in [event for event, _ in js.got("bob", "presence-room")]
+        js.do("trigger", "ann", channel="presence-room", event="client-x", data={"y": 1})
+        assert js.wait("bob", "presence-room", "client-x") == {"y": 1}
+        application.trigger("#server-to-user-2", "hello", 3)
+        assert js.wait("bob", "user", "hello") == 3
+        application.ask("POST", "/users/2/terminate_connections")
+        assert js.wait("bob", "connection", "error")["data"]["code"] == 4009
+        assert js.wait("ann", "presence-room", "pusher:member_removed")["id"] == "2"
