@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
+from zope.interface import directlyProvides
 
 from wsgate.control import factory, http
 from wsgate.control.answers import Endpoint, Refusal, told
@@ -191,6 +193,13 @@ def test_who_sends_too_long_a_body_gets_to_read_the_answer(interface):
     assert not transport.aborted
     channel.dataReceived(b"x")
     assert transport.aborted
+
+
+def test_over_tls_the_end_is_left_to_tls(interface):
+    channel = interface.connect()
+    directlyProvides(channel.transport, ISSLTransport)
+    channel.dataReceived(b"POST /it HTTP/1.1\r\nContent-Length: %d\r\n\r\nx" % 10**9)
+    assert (channel.transport.half_closed, channel.transport.disconnecting) == (False, True)
 
 
 def test_a_refused_body_is_not_waited_for_for_ever(interface):

@@ -240,8 +240,9 @@ def test_over_tls_with_the_token(authority):
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         assert send("/users/42", b"x" * 100_000, **bearer) == (200, {"delivered": 1})
         assert client.recv(timeout=10) == "x" * 100_000
-        assert send("/users/42", b"x")[0] == 401
-        assert send("/users/42", b"x" * (1024 * 1024 + 1), **bearer)[0] == 413
+        for _ in range(5):
+            assert send("/users/42", b"x")[0] == 401
+            assert send("/users/42", b"x" * (1024 * 1024 + 1), **bearer)[0] == 413
         with socket.create_connection(("127.0.0.1", port), 10) as plain:
             plain.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
             assert not plain.recv(65536).startswith(b"HTTP/1.1 200")

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
@@ -190,12 +190,13 @@ class ControlChannel(HTTPChannel):
         """Twisted: the answer was the last one.
 
         Closed with bytes unread, the kernel would take back what is on its way (RFC 9112 §9.6).
+        TLS waits for its peer's end by itself, and has yet to encrypt what was written.
         """
         half_close = getattr(self.transport, "loseWriteConnection", None)
-        if self._is_refused and half_close is not None:
-            half_close()
-        else:
+        if half_close is None or not self._is_refused or ISSLTransport.providedBy(self.transport):
             super().loseConnection()
+        else:
+            half_close()
 
     def timeoutConnection(self) -> None:
         """Twisted: no request came for a while, or its answer is not taken."""
