@@ -7,6 +7,7 @@ namespace Wsgate;
 use Wsgate\Exception\AlreadySent;
 use Wsgate\Exception\InvalidValue;
 use Wsgate\Internal\Check;
+use Wsgate\Internal\Output;
 
 /**
  * What the script says: a message or none, and what shall happen to the connection.
@@ -177,19 +178,11 @@ final class Answer
     /**
      * Give the answer. The script may go on, but not print anything.
      *
-     * @throws AlreadySent something was printed before, so that headers cannot be sent any more
+     * @throws AlreadySent something was printed or sent before, and would be a part of the message
      */
     public function send(): void
     {
-        if (headers_sent($file, $line)) {
-            throw new AlreadySent("the answer began already, at $file:$line");
-        }
-        http_response_code($this->status);
-        foreach ($this->headers() as $name => $values) {
-            foreach ($values as $value) {
-                header("$name: $value", false);
-            }
-        }
+        Output::begin($this->status, $this->headers());
         echo $this->body();
     }
 

@@ -6,6 +6,7 @@ namespace Wsgate;
 
 use Wsgate\Exception\AlreadySent;
 use Wsgate\Exception\InvalidValue;
+use Wsgate\Internal\Output;
 
 /**
  * An answer in many messages, each of them out at the client the moment it is sent. Behind the last one
@@ -83,16 +84,11 @@ final class Stream
 
     private static function begin(string $kind, string $contentType, ?Answer $with): self
     {
-        if (headers_sent($file, $line)) {
-            throw new AlreadySent("the answer began already, at $file:$line");
-        }
-        foreach ($with?->headers() ?? [] as $name => $values) {
-            foreach ($values as $value) {
-                header("$name: $value", false);
-            }
-        }
-        header("Content-Type: $contentType");
-        header("Wsgate-Stream: $kind");
+        Output::begin(200, [
+            ...($with?->headers() ?? []),
+            'Content-Type' => [$contentType],
+            'Wsgate-Stream' => [$kind],
+        ]);
         // PHP would collect 4 KiB (output_buffering) before it lets go of anything.
         while (ob_get_level() > 0 && ob_end_flush()) {
         }

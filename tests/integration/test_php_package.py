@@ -47,8 +47,10 @@ function said(Event $event): Answer
         'join' => Answer::nothing()->subscribe($asked['channel']),
         'follow' => Answer::text('following')->subscribe('news', recover: true),
         'leave' => Answer::nothing()->unsubscribe($asked['channel']),
+        'twice' => Answer::text('once'),
         'forget' => Answer::text('forgotten')->setVariable('room', '')->setUser(''),
         'close' => Answer::text('Goodbye')->close(4001, 'as you wish'),
+        'early' => (print 'oops') ? Answer::text('x') : null,
         'evil' => Answer::text('x')->subscribe("a\r\nWsgate-Close: 4666"),
     };
 }
@@ -72,6 +74,9 @@ if ($event->isDisconnect()) {
     file_put_contents(__DIR__ . '/left', json_encode($known) . "\n", FILE_APPEND);
 }
 $answer->send();
+if ($event->isMessage() && str_contains($event->bytes(), '"twice"')) {
+    $answer->send();
+}
 """
 
 
@@ -206,6 +211,19 @@ def test_an_evil_name_ends_the_script_and_not_the_connection(wsgate):
     with client(wsgate, "ada") as (socket, _):
         assert json.loads(ask(socket, do="evil"))["error"]["status"] == 500
         assert json.loads(ask(socket, do="tell"))[0] == "ada"
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("early", 'something was printed before the answer: "oops"'),
+        ("twice", "this request was answered already"),
+    ],
+)
+def test_what_would_spoil_the_message_ends_the_script(wsgate, what, said):
+    with client(wsgate, "ada") as (socket, _):
+        assert json.loads(ask(socket, do=what))["error"]["status"] == 500
+        assert said in wsgate.log()
 
 
 def test_a_disconnect_knows_who_left_and_how(wsgate):

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Wsgate\Exception;
 
-/** The answer's headers are out already, or the answer was sent before. */
+/** The request was answered already, or something was printed before the answer. */
 final class AlreadySent extends \LogicException implements WsgateException
 {
 }
