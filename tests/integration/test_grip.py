@@ -4,10 +4,12 @@ import base64
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import jwt
 import pytest
@@ -294,6 +296,34 @@ def test_a_stop_tells_php_of_every_end():
         assert running.stop() == 0
         ends = [requests_of(running, f"stop{number}")[-1][0] for number in range(12)]
         assert {(name, content[:2]) for name, content in ends} == {("CLOSE", b"\x03\xe9")}
+
+
+def examples():
+    """The PHP of docs/grip.md: with the library, its publisher, and without a library."""
+    page = Path(__file__).parents[2] / "docs/grip.md"
+    return re.findall(r"^```php\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def chat_of_the_page(running):
+    with running.connect("/chat") as client:
+        for text in ("hi", "", "Zoë"):
+            client.send(text)
+            assert client.recv(timeout=10) == f"You said: {text}"
+        publish(running, "chat", {"content": "News for all"})
+        assert client.recv(timeout=10) == "News for all"
+
+
+def test_the_example_of_the_page_works_as_written():
+    with grip(examples()[2]) as running:
+        chat_of_the_page(running)
+
+
+@pytest.mark.skipif(not AUTOLOAD, reason="php-grip is in no package; see grip_scripts")
+def test_the_example_with_the_library_works_as_written():
+    with grip(
+        examples()[0].replace("__DIR__ . '/vendor/autoload.php'", f"'{AUTOLOAD}'")
+    ) as running:
+        chat_of_the_page(running)
 
 
 @pytest.mark.skipif(not AUTOLOAD, reason="php-grip is in no package; see grip_scripts")
