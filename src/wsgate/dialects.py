@@ -78,6 +78,10 @@ class Pusher:
         self.applications.serve(served)
         self._factory.plain_http = self._api if served else None
 
+    def start(self) -> None:
+        """Clients may come."""
+        self.applications.start()
+
     def close(self) -> None:
         """Everybody is gone: tell other processes, and end the API's connections."""
         self.applications.stop()

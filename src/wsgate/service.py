@@ -299,6 +299,7 @@ class GatewayService(Service):
             raise StartFailed(str(error)) from None
         self._register.serve(self.factory.routes)
         self.channels.start()
+        self._pusher.start()
         self._watch_certificates()
         collect_rarely()
         floods.OF_THIS_PROCESS.start(self._reactor)

@@ -7,8 +7,11 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.php_fpm import php_fpm
 from tests.integration.pusher_js.node import PusherJS, modules
 from tests.integration.redis_server import redis_server
+from tests.pusher.test_api import request
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/pusher.md").read_text()
 KEY, SECRET = "my-key", "my-secret"
@@ -127,12 +131,13 @@ def secret(folder):
 
 
 @contextlib.contextmanager
-def serving(folder, more="", gateway_more="", **options):
+def serving(folder, more="", gateway_more="", scheme="tcp", **options):
     """A gateway with the application of the docs, and more lines of configuration."""
     secret(folder)
     port = free_port()
     config = folder / "wsgate.toml"
     text = CONFIG.replace("{port}", str(port)).replace("{folder}", str(folder))
+    text = text.replace('"tcp:', f'"{scheme}:')
     config.write_text(text.replace("[gateway]\n", "[gateway]\n" + gateway_more) + more)
     with gateway(
         f"--config={config}", script=None, port=None, **{"ready": _ready(port), **options}
@@ -437,3 +442,53 @@ def test_two_gateways_over_redis_are_one_application(js, tmp_path_factory):
         application.ask("POST", "/users/2/terminate_connections")
         assert js.wait("bob", "connection", "error")["data"]["code"] == 4009
         assert js.wait("ann", "presence-room", "pusher:member_removed")["id"] == "2"
+
+
+def test_after_a_reload_the_application_has_its_new_secret_and_its_clients(js, tmp_path):
+    with serving(tmp_path) as running:
+        application = Application(tmp_path, running.port)
+        js.connect("ann", KEY, running.port)
+        js.subscribe("ann", "orders")
+        (tmp_path / "secret").write_text("another-secret\n")
+        running.process.send_signal(signal.SIGHUP)
+
+        def is_taken():
+            with pytest.raises(AssertionError, match="Invalid signature"):
+                application.trigger("orders", "old", 1)
+            return True
+
+        eventually(lambda: "settings" in running.log() and is_taken(), 10, "the new secret")
+        code = (tmp_path / "pusher.php").read_text()
+        (tmp_path / "pusher.php").write_text(code.replace(SECRET, "another-secret"))
+        application.trigger("orders", "new", 2)
+        assert js.wait("ann", "orders", "new") == 2
+        assert "disconnected" not in [event for event, _ in js.got("ann", "connection")]
+
+
+def test_over_tls_clients_and_application_share_a_port(tmp_path):
+    with (
+        serving(tmp_path, gateway_more="self_signed = true\n", scheme="tls") as running,
+        PusherJS(NODE_TLS_REJECT_UNAUTHORIZED="0") as js,
+    ):
+        js.connect("ann", KEY, running.port, forceTLS=True, wssPort=running.port)
+        js.subscribe("ann", "orders")
+        body = json.dumps({"name": "e", "data": "1", "channel": "orders"}).encode()
+        signed = request(
+            "POST",
+            "/apps/123456/events",
+            body,
+            now=int(time.time()),
+            secret=SECRET.encode(),
+            key=KEY,
+        )
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", running.port), 10) as plain,
+            context.wrap_socket(plain) as client,
+        ):
+            for _ in range(2):
+                client.sendall(signed)
+                assert client.recv(9).startswith(b"HTTP/1.1 ")
+                assert client.recv(65536).startswith(b"200 OK\r\n")
+        assert js.wait("ann", "orders", "e") == 1

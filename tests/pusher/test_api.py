@@ -95,8 +95,8 @@ def parsed(answer):
     return int(lines[0].split()[1]) if lines[0] else 0, headers, text
 
 
-def request(method, path, body=b"", *, prefix="", now=NOW, secret=b"secret", **query):
-    query = {"auth_key": "key", "auth_timestamp": str(now), "auth_version": "1.0", **query}
+def request(method, path, body=b"", *, prefix="", now=NOW, secret=b"secret", key="key", **query):
+    query = {"auth_key": key, "auth_timestamp": str(now), "auth_version": "1.0", **query}
     if body:
         query["body_md5"] = hashlib.md5(body).hexdigest()
     query["auth_signature"] = request_signature(secret, method, path, query.items())

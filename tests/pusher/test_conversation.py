@@ -512,6 +512,18 @@ def test_a_client_has_so_many_messages_in_a_turn_and_no_more(house):
     assert (tally.received, tally.answered) == (AT_ONCE + 4, AT_ONCE + 4)
 
 
+def test_who_is_told_of_many_members_waits_for_its_next_turn(house):
+    for number in range(AT_ONCE):
+        subscribe(house.client(), "presence-a", {"user_id": str(number)})
+    client = house.client()
+    for _ in range(3):
+        subscribe(client, "presence-a", {"user_id": "x"})
+    assert client.queue_length == 2
+    for left in (1, 0):
+        house.clock.advance(0)
+        assert client.queue_length == left
+
+
 def test_while_a_client_takes_nothing_its_messages_wait(house):
     client = house.client()
     client.output_paused()

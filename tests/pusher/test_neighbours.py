@@ -33,6 +33,7 @@ class Node:
         self.channels = SharedChannels(clock, None, None, self.bus, name)
         self.channels.start()
         self.applications = Applications(clock, self.channels, lambda: 0, shared=True)
+        self.applications.start()
         self.applications.serve([Served(APP, None, None)])
         self.application = self.applications.find("3")
         self.application.webhooks = self.told = Told()

@@ -50,6 +50,7 @@ class Applications:
         self._channels = channels
         self._now = now
         self._shared = shared
+        self._has_started = False
         self._timeouts = Timeouts(reactor)
         self._by_id: dict[str, Application] = {}
         self._scripts: dict[str, Script] = {}
@@ -105,15 +106,26 @@ class Applications:
                 application = self._by_id[app.id] = Application(
                     app, self._channels, self._reactor.seconds
                 )
-                if self._shared:
-                    application.meet(self._timeouts)
+                if self._has_started:
+                    self._meet(application)
             application.app = app
             if script is not None:
                 self._scripts[app.id] = Script(script, pool)
                 application.webhooks = application.webhooks or self._webhooks(application)
 
+    def start(self) -> None:
+        """Clients may come: meet those of other processes."""
+        self._has_started = True
+        for application in self:
+            self._meet(application)
+
+    def _meet(self, application: Application) -> None:
+        if self._shared:
+            application.meet(self._timeouts)
+
     def stop(self) -> None:
         """Nobody is here any more."""
+        self._has_started = False
         for application in self:
             application.stop()
 

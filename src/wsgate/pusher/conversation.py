@@ -120,7 +120,7 @@ class PusherConversation(Conversation):
 
     def _ask(self, payload: bytes | bytearray, is_binary: bool) -> None:
         self._number += 1
-        self._take_place()
+        self._spend(1)
         self._route.tally.answered += 1
         try:
             if is_binary:
@@ -129,11 +129,11 @@ class PusherConversation(Conversation):
         except BadMessage as bad:
             self._refuse_event(Fault(faults.INVALID_MESSAGE, str(bad)))
 
-    def _take_place(self) -> None:
-        """Count one message of this turn."""
+    def _spend(self, messages: int) -> None:
+        """Count what is as much work as so many messages in this turn."""
         if not self._taken_in_turn:
             self._next_turn(self._begin_turn)
-        self._taken_in_turn += 1
+        self._taken_in_turn += messages
         if self._taken_in_turn >= AT_ONCE:
             # Makes the others wait in the queue.
             self._in_flight = True
@@ -173,6 +173,9 @@ class PusherConversation(Conversation):
             if person is not None and self._application.is_full(asked.channel, person):
                 raise NotSubscribed("LimitReached", _FULL, 4100)
             self._application.subscribe(self, asked.channel, person)
+            if person is not None:
+                # It has been told of each of them.
+                self._spend(len(self._application.presence.members(asked.channel)))
         except NotSubscribed as error:
             self._not_subscribed(asked.channel, error)
         except ChannelError:

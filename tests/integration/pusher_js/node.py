@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -23,7 +24,7 @@ def modules():
 class PusherJS:
     """Clients by name. A context manager."""
 
-    def __init__(self):
+    def __init__(self, **environment):
         self._happened = queue.Queue()
         self._seen = []
         self._process = subprocess.Popen(
@@ -31,6 +32,7 @@ class PusherJS:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         threading.Thread(target=self._read, daemon=True).start()
 
