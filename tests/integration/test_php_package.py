@@ -327,3 +327,37 @@ def test_over_tcp_the_token_is_sent_and_a_wrong_one_is_refused(tmp_path):
 
         assert told(TOKEN) == "000"
         assert told(TOKEN + "x") == "401"
+
+
+def test_over_tls_the_certificate_is_verified(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    folder, token = tmp_path / "tls", tmp_path / "token"
+    folder.mkdir()
+    (folder / "DEFAULT.pem").write_text(key.read_text() + certificate.read_text())
+    token.write_text(TOKEN + "\n")
+    token.chmod(0o600)
+    port = free_port()
+    with gateway(
+        f"--control=tls:{folder}:port={port}:interface=127.0.0.1",
+        f"--control-token-file={token}",
+    ):
+
+        def published(*options, host="localhost"):
+            code = (
+                f"require '{PACKAGE}/autoload.php';"
+                f"$gateway = new Wsgate\\Gateway('https://{host}:{port}', '{TOKEN}');"
+                "try { echo $gateway->publish('a', 'b') + $gateway->publish('a', 'b'); }"
+                "catch (Wsgate\\Exception\\Unreachable $e) { echo $e->getMessage(); }"
+            )
+            command = ["php", *options, "-r", code]
+            ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+            return ran.stdout
+
+        trusted = ("-d", f"openssl.cafile={certificate}")
+        assert published(*trusted) == "0"
+        assert "certificate verify failed" in published()
+        assert "did not match expected" in published(*trusted, host="127.0.0.1")

@@ -65,14 +65,29 @@ final class HttpClient
             }
             $this->disconnect();
         }
-        // The warning says what $error says.
-        $socket = @stream_socket_client($this->endpoint->address, $code, $error, $this->left());
+        $this->socket = $this->open();
+    }
+
+    /** @return resource */
+    private function open()
+    {
+        $warnings = [];
+        // Of TLS nothing but a warning says what is wrong.
+        set_error_handler(static function (int $level, string $message) use (&$warnings): bool {
+            $warnings[] = $message;
+            return true;
+        });
+        try {
+            $socket = stream_socket_client($this->endpoint->address, $code, $error, $this->left());
+        } finally {
+            restore_error_handler();
+        }
         if ($socket === false) {
-            $reason = $error !== '' ? $error : 'the connection failed';
-            throw new Unreachable("{$this->endpoint->address}: $reason");
+            $reason = $error !== '' ? $error : implode('; ', $warnings);
+            throw new Unreachable("{$this->endpoint->address}: " . preg_replace('/\s+/', ' ', $reason));
         }
         stream_set_blocking($socket, false);
-        $this->socket = $socket;
+        return $socket;
     }
 
     /** Whether the server has closed it meanwhile, or may do so any moment. */
