@@ -63,9 +63,26 @@ def make_factory(
 
 def make_register(reactor: Any, gateway: settings.Gateway) -> Register:
     """Who is connected, where PHP is to hear of the end; opens nothing yet."""
-    folder = gateway.state or journal.default_folder(os.environ, is_root=os.geteuid() == 0)
-    book = journal.Journal(folder, NODE, reactor.callFromThread)
+    book = journal.Journal(_state_folder(gateway), NODE, reactor.callFromThread)
     return Register(book, Timeouts(reactor), time.time, departure_limits(gateway))
+
+
+def _state_folder(gateway: settings.Gateway) -> str:
+    return gateway.state or journal.default_folder(os.environ, is_root=os.geteuid() == 0)
+
+
+def check_state(asked: settings.Settings) -> None:
+    """See whether the journal can be kept, if a route asks for it.
+
+    Raises:
+        CannotStart: it cannot.
+    """
+    if not any("disconnect" in route.events for route in asked.routes):
+        return
+    try:
+        journal.check_folder(_state_folder(asked.gateway))
+    except journal.JournalError as error:
+        raise CannotStart(str(error)) from None
 
 
 def departure_limits(gateway: settings.Gateway) -> DepartureLimits:

@@ -37,6 +37,7 @@ from wsgate.logpipe import never_wait_for_reader
 from wsgate.making import (
     all_routes,
     check_scripts,
+    check_state,
     departure_limits,
     make_factory,
     make_options,
@@ -183,6 +184,7 @@ def _gateway(
     bus: Bus | None = None,
 ) -> GatewayService:
     check_scripts(asked)
+    check_state(asked)
     routes = all_routes(asked)
     apps = pusher_apps(routes)
     turnover = Turnover(reactor, asked, routes)

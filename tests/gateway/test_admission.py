@@ -1,13 +1,55 @@
 """wsgate.gateway.admission: what PHP's answer to a connect means."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wsgate import cgi
+from wsgate import cgi, http1
 from wsgate.gateway.actions import Close
 from wsgate.gateway.admission import Accepted, RefusedByBackend, admission
 from wsgate.gateway.answer import Reply, ScriptFailed, ScriptMissing
 
 FATAL = b"PHP message: PHP Fatal error:  Uncaught Error"
+
+
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                *("Status", "Location", "Connection", "Upgrade", "Content-Length", "X-Powered-By"),
+                *("Set-Cookie", "Sec-WebSocket-Protocol", "Wsgate-User", "Content-Type", "X-Any"),
+            ]
+        ),
+        st.sampled_from(["200", "204", "302", "403", "500", "v1", "v9", "5", "text/html", "/x"])
+        | st.text("ab\x0b\x85\xff \t,;", max_size=8),
+    ),
+    max_size=6,
+)
+
+
+@given(HEADERS, st.binary(max_size=8))
+def test_whatever_php_says_is_an_admission_a_refusal_or_a_failure(headers, body):
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    refused = admitted = None
+    try:
+        admitted = ask(lines.encode("latin-1") + b"\r\n" + body)
+    except RefusedByBackend as error:
+        refused = error
+    except (cgi.MalformedResponse, ScriptFailed, ScriptMissing):
+        pass
+    if admitted is not None:
+        assert admitted.accepted.subprotocol in ("v1", "v2", None)
+        assert {name for name, _ in admitted.accepted.headers} <= {"Set-Cookie"}
+        assert not any(set(value) & set("\r\n") for _, value in admitted.accepted.headers)
+    if refused is not None:
+        assert 300 <= refused.status <= 599
+        names = {name.lower() for name, _ in refused.headers}
+        assert not names & {"connection", "upgrade", "content-length", "status", "x-powered-by"}
+        assert not any(name.startswith("wsgate-") for name in names)
+        answer = http1.response(refused.status, refused.headers, refused.body)
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        assert rest == refused.body
+        assert len(head.split(b"\r\n")) == len(refused.headers) + 3
 
 
 def ask(stdout: bytes, stderr=b"", offered=("v1", "v2"), subprotocol="v1"):

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from wsgate.journal import JournalError, JournalFile, default_folder, prepare_folder
+from wsgate.journal import JournalError, JournalFile, check_folder, default_folder, prepare_folder
 from wsgate.journal.files import dead_files
 
 
@@ -48,6 +48,21 @@ def test_a_folder_that_cannot_be_made_is_one_line_that_says_what_to_do(tmp_path)
         prepare_folder(str(tmp_path / "file" / "state"))
     assert str(caught.value).startswith(f"gateway.state = {tmp_path}/file/state: Not a directory; ")
     assert "\n" not in str(caught.value)
+
+
+def test_to_check_a_folder_makes_nothing(tmp_path):
+    check_folder(str(tmp_path / "a" / "b"))
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o777)
+    with pytest.raises(JournalError, match="other users may change"):
+        check_folder(str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_this_user_cannot_make_is_found_out_by_the_check(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(JournalError, match="may not make it"):
+        check_folder(str(tmp_path / "a"))
 
 
 def test_files_are_for_this_user_alone(tmp_path):

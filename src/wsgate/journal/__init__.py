@@ -5,7 +5,13 @@ that holds the lock beside it; those of the dead are taken over by the living.
 """
 
 from wsgate.journal.entry import Entry
-from wsgate.journal.files import JournalError, JournalFile, default_folder, prepare_folder
+from wsgate.journal.files import (
+    JournalError,
+    JournalFile,
+    check_folder,
+    default_folder,
+    prepare_folder,
+)
 from wsgate.journal.store import Store
 from wsgate.journal.sweep import sweep
 from wsgate.journal.writing import Journal
@@ -16,6 +22,7 @@ __all__ = [
     "JournalError",
     "JournalFile",
     "Store",
+    "check_folder",
     "default_folder",
     "prepare_folder",
     "sweep",

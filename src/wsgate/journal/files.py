@@ -36,13 +36,36 @@ def prepare_folder(folder: str) -> None:
     """
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from None
+    check_folder(folder)
+
+
+def check_folder(folder: str) -> None:
+    """See whether `prepare_folder` would do, as far as that can be seen; nothing is made.
+
+    Raises:
+        JournalError: it would not.
+    """
+    try:
         found = os.stat(folder)
+    except FileNotFoundError:
+        if not os.access(_nearest(folder), os.W_OK | os.X_OK):
+            raise _unusable(folder, "this user may not make it") from None
+        return
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from None
     if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
         raise _unusable(folder, "other users may change what is in it")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise _unusable(folder, "this user may not write there")
+
+
+def _nearest(folder: str) -> str:
+    """The first folder above that is there."""
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def _unusable(folder: str, why: str) -> JournalError:
