@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from tests.fakes import FakePeer, FakePool
 from wsgate import cgi
 from wsgate.channels import ChannelLimits, Channels, Message
-from wsgate.fastcgi import Lane, QueueFull, ResponseCutOff, decode_params
+from wsgate.fastcgi import Lane, QueueFull, Response, ResponseCutOff, decode_params
 from wsgate.gateway import Accepted, QueueLimits, RefusedByBackend, Route
 from wsgate.gateway.route import subprotocol_params
 from wsgate.grip.dialect import Grip
@@ -26,10 +26,13 @@ HEAD = RequestHead(b"GET", b"/chat", b"HTTP/1.1", ((b"sec-websocket-protocol", b
 GRIP = b"Sec-WebSocket-Extensions: grip"
 
 
-class FakeDepartures:
-    """Counts the ends that are under way."""
+class FakeRegister:
+    """Counts openings, and the ends that are under way."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.timeouts = Timeouts(clock)
+        self.connects = Counter()
+        self.departures = self
         self.under_way = 0
 
     def begin_elsewhere(self):
@@ -67,8 +70,8 @@ class Talk:
         self.peer.channels = self.channels = Channels(
             self.clock, channels or ChannelLimits(), self.hits
         )
-        self.departures = FakeDepartures()
-        self.grip = Grip(Timeouts(self.clock), self.departures, **shared)
+        self.register = FakeRegister(self.clock)
+        self.grip = Grip(self.register, **shared)
         self.route = Route(
             path="/",
             script=cgi.Script("/w.php", "/w.php", "/"),
@@ -196,6 +199,26 @@ def test_a_signature_comes_with_every_request():
     talk.say(b"hi")
     sent = [params_of(request)[b"HTTP_GRIP_SIG"] for request in talk.pool.requests]
     assert sent == [signature.token()] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"Content-Type: application/websocket-events\r\n\r\nOPEN\r\n", "accepted"),
+        (b"Status: 403\r\n\r\n", "refused"),
+        (b"Status: 500\r\n\r\n", "refused"),
+        (b"Content-Type: text/html\r\n\r\nhello", "failed"),
+        (None, "gone"),
+    ],
+)
+def test_openings_are_counted_by_what_came_of_them(answer, outcome):
+    talk = Talk(None)
+    with capturedLogs():
+        if answer is None:
+            talk.conversation.connection_lost(1006, "")
+        else:
+            talk.pool.turns.pop(0).callback(Response(answer, b"", 0))
+    assert talk.register.connects == {("/", outcome): 1}
 
 
 # -- messages
@@ -430,6 +453,13 @@ def test_a_failed_keep_alive_says_nothing_to_the_client_and_comes_again():
     assert talk.asked == [[], []]
 
 
+def test_no_timer_is_left_behind_when_php_closes():
+    talk = Talk((OPEN,), b"Keep-Alive-Interval: 86400")
+    talk.say(b"1")
+    talk.answer(Event("CLOSE"))
+    assert len(talk.register.timeouts) == 0
+
+
 def test_the_interval_ends_when_php_says_so_and_with_the_connection():
     talk = Talk((OPEN,), b"Keep-Alive-Interval: 30")
     talk.say(b"1")
@@ -584,13 +614,13 @@ class Accounting(RuleBasedStateMachine):
         assert ends in ([], [len(self.talk.asked) - 1])
         if self.lost and not self.talk.pool.turns:
             assert len(ends) == 1
-            assert self.talk.departures.under_way == 0
+            assert self.talk.register.under_way == 0
 
     @invariant()
     def a_stop_waits_for_the_end(self):
         talk = self.talk
         if self.lost and talk.pool.turns:
-            assert talk.departures.under_way == 1
+            assert talk.register.under_way == 1
 
     @invariant()
     def every_message_is_somewhere(self):

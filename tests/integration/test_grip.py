@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.grip_scripts import PLAIN, PUBLISH_WITH_LIBRARY, WITH_LIBRARY
+from tests.integration.redis_server import redis_server
 from wsgate.grip.events import decode_events, encode_events
 
 KEY = "a-key-that-is-long-enough-to-be-taken"
@@ -296,6 +297,23 @@ def test_a_stop_tells_php_of_every_end():
         assert running.stop() == 0
         ends = [requests_of(running, f"stop{number}")[-1][0] for number in range(12)]
         assert {(name, content[:2]) for name, content in ends} == {("CLOSE", b"\x03\xe9")}
+
+
+def test_publishing_reaches_the_clients_of_all_workers():
+    with (
+        redis_server() as redis,
+        grip(PLAIN, "--workers=2", f"--bus={redis.url}") as running,
+        contextlib.ExitStack() as clients,
+    ):
+        members = [clients.enter_context(enter(running, "many")) for _ in range(8)]
+        _, headers = publish(running, "many", {"content": "to all"})
+        assert headers["X-Wsgate-Delivered"] == "8"
+        assert [member.recv(timeout=10) for member in members] == ["to all"] * 8
+        _, headers = publish(running, "many", {"action": "close", "code": 4003})
+        for member in members:
+            with pytest.raises(ConnectionClosed) as closed:
+                member.recv(timeout=10)
+            assert closed.value.rcvd.code == 4003
 
 
 def examples():

@@ -100,24 +100,37 @@ class GripConversation(Conversation):
 
     async def _open(self) -> Accepted:
         try:
-            response = await self._ask_open()
-            answer, accepted = opening(
-                response.stdout, response.stderr, self._offered, self._subprotocol
-            )
-            self._controlled.prefix = answer.prefix
-            self._todo, warnings = deeds(answer.events[1:], answer.prefix)
-        except (RefusedByBackend, ClientGone):
+            answer, accepted = await self._admit()
+        except RefusedByBackend:
+            self._count("refused")
+            raise
+        except ClientGone:
+            self._count("gone")
             raise
         except Exception as error:
+            self._count("failed")
             self._log_failure(error, getattr(error, "stderr", b""))
             raise
+        self._count("accepted")
         self._hears = True
-        self._note(response.stderr, warnings)
         self._learn(answer)
         if self._is_lost:
             self._end_with(DISCONNECT)
             self._tell_end()
         return accepted
+
+    def _count(self, outcome: str) -> None:
+        self._shared.connects[self._route.path, outcome] += 1
+
+    async def _admit(self) -> tuple[GripAnswer, Accepted]:
+        response = await self._ask_open()
+        answer, accepted = opening(
+            response.stdout, response.stderr, self._offered, self._subprotocol
+        )
+        self._controlled.prefix = answer.prefix
+        self._todo, warnings = deeds(answer.events[1:], answer.prefix)
+        self._note(response.stderr, warnings)
+        return answer, accepted
 
     async def _ask_open(self) -> Response:
         turn: Deferred[Response] = Deferred()
@@ -277,6 +290,7 @@ class GripConversation(Conversation):
                 self._peer.send_message(deed.payload, deed.is_binary)
             elif isinstance(deed, Close):
                 self._hears = False
+                self._arm()
                 self._follow(Reply(None, close=deed))
                 return
             else:

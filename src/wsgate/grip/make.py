@@ -29,9 +29,7 @@ def make_grip(route: Route, register: Register) -> Grip:
     signature = None
     if route.grip_key_file is not None:
         signature = Signature(KeyFile(route.grip_key_file), route.grip_iss, register.wall)
-    return Grip(
-        register.timeouts, register.departures, signature=signature, prefix=route.grip_prefix
-    )
+    return Grip(register, signature=signature, prefix=route.grip_prefix)
 
 
 def make_publishing(

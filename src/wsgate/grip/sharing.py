@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from wsgate import cgi
 from wsgate.fastcgi import encode_params
-from wsgate.gateway.departures import Departures
+from wsgate.gateway import Register
 from wsgate.grip.request import FIXED
 from wsgate.grip.signing import Signature
-from wsgate.timeouts import Timeouts
 
 MAX_BATCH = 200_000
 """Bytes of messages in one request, unless a single one is longer; Pushpin's too."""
@@ -17,22 +16,22 @@ class Shared:
     """What a route of this dialect lends its connections.
 
     Args:
-        timeouts: for their intervals.
-        departures: wait for what is still to be told when wsgate stops.
+        register: of all connections: their opening is counted there, and a stop waits for what is
+            still to be told of their end.
         signature: makes `Grip-Sig`; None: it is not sent.
         prefix: stands before the name of each channel.
     """
 
     def __init__(
         self,
-        timeouts: Timeouts,
-        departures: Departures,
+        register: Register,
         *,
         signature: Signature | None = None,
         prefix: str = "",
     ) -> None:
-        self.timeouts = timeouts
-        self.departures = departures
+        self.timeouts = register.timeouts
+        self.departures = register.departures
+        self.connects = register.connects
         self.signature = signature
         self.prefix = prefix
         self._script: cgi.Script | None = None
