@@ -26,10 +26,10 @@ from wsgate.gateway.route import subprotocol_params
 from wsgate.grip.answer import Deed, GripAnswer, Say, deeds, opening, read_answer
 from wsgate.grip.controlled import Controlled
 from wsgate.grip.events import DISCONNECT, OPEN, Event, close_event, encode_events
+from wsgate.grip.pulses import Interval
 from wsgate.grip.sharing import MAX_BATCH, Shared
 from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line
-from wsgate.timeouts import Timeout
 
 
 class GripConversation(Conversation):
@@ -41,13 +41,11 @@ class GripConversation(Conversation):
     """
 
     __slots__ = (
-        "_asked_at",
         "_batch",
         "_controlled",
         "_farewell",
         "_hears",
         "_interval",
-        "_interval_timeout",
         "_is_leaving",
         "_is_lost",
         "_offered",
@@ -88,9 +86,7 @@ class GripConversation(Conversation):
         self._is_leaving = False
         """Whether the last request is out."""
         self._is_lost = False
-        self._interval = 0.0
-        self._interval_timeout: Timeout | None = None
-        self._asked_at = 0.0
+        self._interval: Interval | None = None
 
     # -- opening
 
@@ -186,7 +182,8 @@ class GripConversation(Conversation):
         self._number += bool(self._batch)
         self._serial = serial = self._serial + 1
         self._in_flight = True
-        self._asked_at = self._shared.timeouts.seconds()
+        if self._interval is not None:
+            self._interval.used()
         pool = self._route.pool
         unsent = pool.ask(self._request(encode_events(events)), self, lane)
         # It may have failed by now, and the next one may have been asked.
@@ -277,8 +274,19 @@ class GripConversation(Conversation):
         if answer.meta:
             self._note(b"", self._controlled.keep(answer.meta))
         if answer.keep_alive is not None:
-            self._interval = answer.keep_alive
-            self._arm()
+            self._set_interval(answer.keep_alive)
+
+    def _set_interval(self, seconds: float) -> None:
+        if self._interval is not None:
+            self._interval.stop()
+            self._interval = None
+        if seconds and self._hears:
+            self._interval = Interval(self._shared.timeouts, seconds, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Ask PHP without any event."""
+        if self.is_idle and not (self._closed or self._output_paused):
+            self._send([])
 
     def _do(self, todo: Sequence[Deed]) -> None:
         """Follow the events of an answer, and take the next messages."""
@@ -290,7 +298,7 @@ class GripConversation(Conversation):
                 self._peer.send_message(deed.payload, deed.is_binary)
             elif isinstance(deed, Close):
                 self._hears = False
-                self._arm()
+                self._set_interval(0)
                 self._follow(Reply(None, close=deed))
                 return
             else:
@@ -313,26 +321,6 @@ class GripConversation(Conversation):
         self._queue = _NO_QUEUE
         self._queued_size = 0
         self._end_with(Event("CLOSE"))
-
-    # -- the interval
-
-    def _arm(self, delay: float | None = None) -> None:
-        if self._interval_timeout is not None:
-            self._interval_timeout.cancel()
-            self._interval_timeout = None
-        if self._interval and self._hears:
-            self._interval_timeout = self._shared.timeouts.call_later(
-                self._interval if delay is None else delay, self._interval_over
-            )
-
-    def _interval_over(self) -> None:
-        left = self._asked_at + self._interval - self._shared.timeouts.seconds()
-        if left > 0:
-            self._arm(left)
-            return
-        self._arm()
-        if self.is_idle and not (self._closed or self._output_paused):
-            self._send([])
 
     # -- the end
 
@@ -361,7 +349,7 @@ class GripConversation(Conversation):
             self._hears = False
             self._farewell = event
             self._shared.departures.begin_elsewhere()
-            self._arm()
+            self._set_interval(0)
 
     def _tell_end(self) -> None:
         """Tell PHP how it ended, if that is due."""

@@ -1,4 +1,4 @@
-"""What a script has the gateway send by itself: keep-alives, and delayed messages."""
+"""What happens by itself on a connection: keep-alives, delayed messages, asking PHP again."""
 
 from __future__ import annotations
 
@@ -82,3 +82,30 @@ class Pulses:
             return
         self._arm(asked, asked.timeout)
         self._send(asked.content, asked.type == "binary")
+
+
+class Interval:
+    """Calls `due` whenever `seconds` have passed without `used`."""
+
+    __slots__ = ("_due", "_seconds", "_timeout", "_timeouts", "_used_at")
+
+    def __init__(self, timeouts: Timeouts, seconds: float, due: Callable[[], object]) -> None:
+        self._timeouts = timeouts
+        self._seconds = seconds
+        self._due = due
+        self._used_at = timeouts.seconds()
+        self._timeout = timeouts.call_later(seconds, self._over)
+
+    def used(self) -> None:
+        """It begins anew."""
+        self._used_at = self._timeouts.seconds()
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        self._timeout.cancel()
+
+    def _over(self) -> None:
+        left = self._used_at + self._seconds - self._timeouts.seconds()
+        self._timeout = self._timeouts.call_later(left if left > 0 else self._seconds, self._over)
+        if left <= 0:
+            self._due()
