@@ -143,6 +143,7 @@ SANS_IO = [
     "control/openapi.py",
     "bus/envelope.py",
     "bus/exchange.py",
+    "bus/wire.py",
     "bus/following.py",
     "bus/lua.py",
     "redis/url.py",

@@ -7,6 +7,7 @@ the same two.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from twisted.logger import Logger
 from wsgate import config as settings
 from wsgate import control, floods, grip, php, tls, workers
 from wsgate.accepting import accept_while_there_is_room
-from wsgate.bus import Bus, channels_over, make_bus
+from wsgate.bus import Bus, Hub, HubBus, ParentBus, channels_over, keeping, make_bus
 from wsgate.channels import BusError, Channels
 from wsgate.dialects import Pusher, pusher_apps
 from wsgate.dispatch import call_directly
@@ -114,9 +115,22 @@ def run_worker(brief: workers.Brief) -> None:
     keep_monotonic(reactor)
 
     def make(ports: Ports) -> GatewayService:
-        return _gateway(reactor, brief.settings, ports)
+        return _gateway(reactor, brief.settings, ports, bus=_bus_of_worker(reactor, brief))
 
     workers.run(reactor, brief, make)
+
+
+def _bus_of_worker(reactor: Any, brief: workers.Brief) -> Bus | None:
+    """The way to the other workers; None if there is another bus."""
+    if brief.settings.gateway.bus is not None:
+        os.close(workers.BUS)
+        return None
+
+    def stop() -> None:
+        # It would serve clients whom nothing reaches: another worker takes its place.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    return ParentBus(reactor, workers.BUS, brief.settings.limits.bus_buffer, stop)
 
 
 _WRONG = (
@@ -137,7 +151,8 @@ def make_service(
     publishing = partial(grip.make_publishing, reactor, asked.routes)
     try:
         if asked.gateway.workers > 1:
-            channels = _channels_of_parent(reactor, asked)
+            bus = make_bus(reactor, asked)
+            hub = Hub(reactor, keeping(asked.limits))
             # What a worker would find wrong stops the start, instead of every worker's.
             parent = workers.WorkersService(
                 reactor,
@@ -145,7 +160,8 @@ def make_service(
                 read_certificates(asked.gateway),
                 read_again,
                 partial(_as_workers_take_it, reactor),
-                channels,
+                _channels_of_parent(reactor, asked, bus or HubBus(hub)),
+                hub if bus is None else None,
             )
             return control.controlled(reactor, asked.gateway, parent, publishing) or parent
         certificates = read_certificates(asked.gateway)
@@ -160,10 +176,9 @@ def make_service(
         raise CannotStart(str(error)) from None
 
 
-def _channels_of_parent(reactor: Any, asked: settings.Settings) -> Channels | None:
+def _channels_of_parent(reactor: Any, asked: settings.Settings, bus: Bus) -> Channels | None:
     """Through which the control interface reaches the workers' clients."""
-    bus = make_bus(reactor, asked)
-    if bus is None or not asked.gateway.control:
+    if not asked.gateway.control:
         return None
     return channels_over(bus)(reactor, make_options(asked.limits).channels, Counter())
 

@@ -80,7 +80,9 @@ def node(*options: str, **more: Any) -> Iterator[Node]:
     """A gateway with the script and a control interface."""
     all_options = ("--control", "unix:{folder}/control.sock", *options)
     scripts = {"script.php": SCRIPT}
-    with gateway(*all_options, scripts=scripts, script="script.php", workers=2, **more) as process:
+    with gateway(
+        *all_options, scripts=scripts, script="script.php", **({"workers": 2} | more)
+    ) as process:
         found = Node(process)
         eventually(found.control.ready, 20, "the control interface answers")
         yield found

@@ -67,7 +67,7 @@ def watcher():
 @pytest.fixture
 def worker(reactor, watcher):
     worker = WorkerProcess(reactor, 3, watcher, 33.0)
-    worker.spawn(b'{"secret": 1}\n', 15, [17, 19])
+    worker.spawn(b'{"secret": 1}\n', 15, 16, [17, 19])
     return worker
 
 
@@ -88,7 +88,7 @@ def test_the_brief_goes_through_a_pipe_alone(worker, reactor, monkeypatch):
     assert program == sys.executable
     assert command == [sys.executable, "-P", "-m", "wsgate.worker", "3"]
     assert "secret" not in repr(keywords)
-    assert keywords["childFDs"] == {0: "w", 1: "r", 2: "r", 3: "r", 4: 15, 5: 17, 6: 19}
+    assert keywords["childFDs"] == {0: "w", 1: "r", 2: "r", 3: "r", 4: 15, 5: 16, 6: 17, 7: 19}
     assert reactor.process.written == b'{"secret": 1}\n'
     assert worker.pid == 4711
 
@@ -96,7 +96,7 @@ def test_the_brief_goes_through_a_pipe_alone(worker, reactor, monkeypatch):
 def test_sockets_of_systemd_are_not_named_to_it(reactor, watcher, monkeypatch):
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("SOME_OTHER", "kept")
-    WorkerProcess(reactor, 1, watcher, 1.0).spawn(b"\n", 15, [])
+    WorkerProcess(reactor, 1, watcher, 1.0).spawn(b"\n", 15, 16, [])
     environment = reactor.spawned[1]["env"]
     assert "LISTEN_FDS" not in environment
     assert environment["SOME_OTHER"] == "kept"

@@ -9,11 +9,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from wsgate.bus.exchange import Keeping
 from wsgate.bus.interface import Bus
 from wsgate.bus.limits import BusLimits
 from wsgate.bus.shared import SharedChannels
 from wsgate.channels import BusError, ChannelLimits, Channels
-from wsgate.config import Settings
+from wsgate.config import Limits, Settings
 from wsgate.redis import parse, require
 
 MakeChannels = Callable[[IReactorTime, ChannelLimits, Counter[str]], Channels]
@@ -50,6 +51,11 @@ def bus_limits(asked: Settings) -> BusLimits:
         lease=asked.gateway.bus_lease,
         buffer=limits.bus_buffer,
     )
+
+
+def keeping(limits: Limits) -> Keeping:
+    """How much of the past the parent of workers keeps."""
+    return Keeping(limits.channel_history, limits.channel_history_age, limits.channel_history_bytes)
 
 
 def channels_over(bus: Bus | None) -> MakeChannels:

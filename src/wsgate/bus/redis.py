@@ -93,6 +93,7 @@ class RedisBus:
     def up(self) -> None:
         """`RedisClient`: it takes commands."""
         self.counts.connects += 1
+        _log.info("the bus {bus} is there", bus=str(self._address))
         self._renew(first=True)
         self._listener.bus_up()
         waiting, self._waiting = self._waiting, deque()
@@ -102,6 +103,11 @@ class RedisBus:
 
     def down(self, why: str) -> None:
         """`RedisClient`: it does not any more."""
+        _log.error(
+            "the bus {bus} is away: {why}; nothing is published until it is back",
+            bus=str(self._address),
+            why=why,
+        )
         self._listener.bus_down(why)
 
     def failed(self, why: str) -> None:

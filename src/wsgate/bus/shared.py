@@ -111,7 +111,6 @@ class SharedChannels(FollowedChannels):
 
     def bus_up(self) -> None:
         """`Listener`: the bus takes commands, and is told everything again."""
-        _log.info("the bus {bus} is there", bus=str(self.bus))
         self.bus.listen(f"node:{self.node}")
         for user in self._users:
             self.bus.listen(f"user:{user}")
@@ -120,11 +119,6 @@ class SharedChannels(FollowedChannels):
 
     def bus_down(self, why: str) -> None:
         """`Listener`: it takes none any more."""
-        _log.error(
-            "the bus {bus} is away: {why}; nothing is published until it is back",
-            bus=str(self.bus),
-            why=why,
-        )
 
     def node_swept(self, channel: str, change: Change) -> None:
         """`Listener`: who is in a channel has changed for all nodes together."""

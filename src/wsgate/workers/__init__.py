@@ -17,8 +17,8 @@ brief.py, reports.py   what goes down and up between the two
 """
 
 from wsgate.workers.brief import Brief
-from wsgate.workers.inside import run
+from wsgate.workers.inside import BUS, run
 from wsgate.workers.reports import Figures
 from wsgate.workers.service import WorkersService
 
-__all__ = ["Brief", "Figures", "WorkersService", "run"]
+__all__ = ["BUS", "Brief", "Figures", "WorkersService", "run"]

@@ -33,9 +33,9 @@ from wsgate.workers.balance import Balance
 from wsgate.workers.brief import Brief
 from wsgate.workers.credentials import LONGEST_LINE, read_renewal
 
-BRIEF, OUTPUT, ERRORS, REPORTS, BALANCE, FIRST_PORT = range(6)
+BRIEF, OUTPUT, ERRORS, REPORTS, BALANCE, BUS, FIRST_PORT = range(7)
 """Descriptors. The brief's is a pipe whose end means that the parent has gone; the balance is the
-workers' own, and the ports follow."""
+workers' own, the bus leads to the parent, and the ports follow."""
 
 STOP, STOP_REPLACED, HURRY = signal.SIGTERM, signal.SIGUSR2, signal.SIGQUIT
 """Signals from the parent: stop; stop because a successor is there; stop at once."""

@@ -70,10 +70,13 @@ class WorkerProcess(ProcessProtocol):
             REPORTS: LineSplitter(reports.LONGEST_LINE),
         }
 
-    def spawn(self, brief: bytes, balance: int, ports: Sequence[int]) -> None:
-        """Start it. `balance` is the memory's descriptor, `ports` are listening. Raises OSError."""
+    def spawn(self, brief: bytes, balance: int, bus: int, ports: Sequence[int]) -> None:
+        """Start it. `balance` is the memory's descriptor, `ports` are listening. Raises OSError.
+
+        `bus` is its end of the socket between us.
+        """
         descriptors: dict[int, int | str] = {BRIEF: "w", OUTPUT: "r", ERRORS: "r", REPORTS: "r"}
-        descriptors.update(enumerate((balance, *ports), BALANCE))
+        descriptors.update(enumerate((balance, bus, *ports), BALANCE))
         # -P: nothing is imported from the working directory; what the parent can import, it can.
         command = [sys.executable, "-P", "-m", "wsgate.worker", str(self.number)]
         process = self._reactor.spawnProcess(

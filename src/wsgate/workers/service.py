@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from wsgate import tls
-from wsgate.bus import bus_samples
+from wsgate.bus import Hub, bus_samples, keeping
 from wsgate.channels import Channels
 from wsgate.config import Settings
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
@@ -45,7 +46,8 @@ class WorkersService(Service):
     """Runs `settings.gateway.workers` processes that share its ports.
 
     SIGHUP reads the settings anew, by `read_again`, and restarts them one by one. `check` gives the
-    settings as workers take them, or raises what a worker would.
+    settings as workers take them, or raises what a worker would. `hub` connects the workers, if
+    nothing else does.
 
     Raises:
         tls.TLSError: a certificate or a port string cannot be used.
@@ -61,7 +63,9 @@ class WorkersService(Service):
         read_again: Callable[[], Settings],
         check: Callable[[Settings], Settings],
         channels: Channels | None = None,
+        hub: Hub | None = None,
     ) -> None:
+        self._hub = hub
         self.channels = channels
         """Through which the workers' clients are reached; None where they cannot be."""
         self._reactor = reactor
@@ -196,6 +200,8 @@ class WorkersService(Service):
     async def _take(self, settings: Settings) -> None:
         """Restart the workers with other settings, or go on with those that they have."""
         before, self._settings = self._settings, self._check(settings)
+        if self._hub is not None:
+            self._hub.exchange.keeping = keeping(settings.limits)
         replaced = await self.supervisor.reload()
         if replaced < len(self.supervisor.slots):
             self._settings = before
@@ -216,7 +222,12 @@ class WorkersService(Service):
             reactor=type(self._reactor).__module__,
             folder=self._folder,
         )
-        worker.spawn(brief.to_line(), self._balance, [port.fileno() for port in self._listening])
+        ports = [port.fileno() for port in self._listening]
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            worker.spawn(brief.to_line(), self._balance, theirs.fileno(), ports)
+            if self._hub is not None:
+                self._hub.adopt(ours)
         return worker
 
 
