@@ -139,13 +139,15 @@ final class Answer
     }
 
     /**
-     * To a connect: give the browser a cookie. HttpOnly, and for the whole site, unless told otherwise.
+     * To a connect: give the browser a cookie. Unless told otherwise it is for the whole site, HttpOnly,
+     * SameSite=Lax, and Secure where the connection is.
      *
-     * @param array<string, string|int|bool> $attributes further ones, as ['Max-Age' => 3600, 'Secure' => true]
+     * @param array<string, string|int|bool> $attributes others, as ['Max-Age' => 3600, 'HttpOnly' => false]
      */
     public function cookie(string $name, string $value, array $attributes = []): self
     {
-        $attributes += ['Path' => '/', 'HttpOnly' => true, 'SameSite' => 'Lax'];
+        $isSecure = ($_SERVER['HTTPS'] ?? '') === 'on';
+        $attributes += ['Path' => '/', 'HttpOnly' => true, 'SameSite' => 'Lax', 'Secure' => $isSecure];
         $line = Check::token($name, 'cookie') . '=' . rawurlencode($value);
         foreach ($attributes as $attribute => $held) {
             if (str_contains((string) $held, ';')) {

@@ -146,6 +146,12 @@ test('a cookie is closed to scripts unless told otherwise', function (): void {
         ['Set-Cookie' => ['id=1; Path=/; SameSite=Lax']],
         Answer::accept()->cookie('id', '1', ['HttpOnly' => false])->headers(),
     );
+    $_SERVER['HTTPS'] = 'on';
+    same(
+        ['Set-Cookie' => ['id=1; Path=/; HttpOnly; SameSite=Lax; Secure']],
+        Answer::accept()->cookie('id', '1')->headers(),
+    );
+    unset($_SERVER['HTTPS']);
     throws(
         InvalidValue::class,
         fn () => Answer::accept()->cookie('id', '1', ['Path' => '/; Domain=evil']),

@@ -11,6 +11,7 @@ if (!isset($_SESSION['user']) || $_SERVER['REQUEST_METHOD'] !== 'POST') {
     http_response_code(403);
     exit;
 }
+header('Content-Type: text/plain; charset=utf-8');
 $wsgate = new Wsgate\Gateway('unix:' . __DIR__ . '/../control.sock');
 $told = $wsgate->sendToUser($_POST['to'], ['from' => $_SESSION['user'], 'text' => $_POST['text']]);
 echo match ($told) {
