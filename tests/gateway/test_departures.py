@@ -277,6 +277,16 @@ def test_a_route_that_is_served_no_more_is_asked_as_long_as_its_pool_goes_on():
     assert list(counter.book.entries) == ["b"]
 
 
+def test_what_was_written_ahead_for_a_route_that_is_gone_holds_up_no_stop():
+    counter = Counter(places=2)
+    counter.leave("a", "b", "c")
+    counter.fail(PoolStopped("x"))
+    assert [entry.attempts for entry in counter.book.entries.values()] == [0, 0, 0]
+    settled = []
+    counter.departures.settled().addCallback(settled.append)
+    assert settled == [None]
+
+
 def test_a_route_with_another_pool_is_asked_there():
     counter = Counter(places=2)
     counter.leave("a", "b")

@@ -99,8 +99,7 @@ class WayOut:
 
     def stop(self) -> None:
         self._stopped = True
-        while self._prepared:
-            self._take_back(self._prepared.pop())
+        self._take_all_back()
         for timeout in (self._paused, self._alarm):
             if timeout is not None:
                 timeout.cancel()
@@ -130,6 +129,10 @@ class WayOut:
         if not departure.is_dropped:
             self._departures.keeper.note(departure.entry)
             self._waiting.appendleft(departure)
+
+    def _take_all_back(self) -> None:
+        while self._prepared:
+            self._take_back(self._prepared.pop())
 
     @property
     def _has_place(self) -> bool:
@@ -167,6 +170,7 @@ class WayOut:
             elif self.route is not None and self.route.pool is pool:
                 # Its path is not served any more, or nothing is.
                 self.route = None
+                self._take_all_back()
         else:
             departure.failures += 1
             self._try_later(departure)
@@ -186,8 +190,7 @@ class WayOut:
     def _rest(self) -> None:
         """PHP is not there: leave it alone for a while."""
         if self._paused is None and not self._stopped:
-            while self._prepared:
-                self._take_back(self._prepared.pop())
+            self._take_all_back()
             self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
             self._paused = self._departures.timeouts.call_later(self._pause, self._rested)
 
