@@ -221,6 +221,26 @@ def test_openings_are_counted_by_what_came_of_them(answer, outcome):
     assert talk.register.connects == {("/", outcome): 1}
 
 
+def test_after_a_reload_open_connections_have_the_new_signature_and_script():
+    old, new = (
+        Signature(Held(Key("HS256", letter * 32)), "pushpin", lambda: 1.7e9)
+        for letter in (b"a", b"b")
+    )
+    talk = Talk(signature=old)
+    talk.route.become(
+        Route(
+            path="/",
+            script=cgi.Script("/n.php", "/n.php", "/"),
+            pool=talk.pool,
+            make_conversation=Grip(talk.register, signature=new),
+        )
+    )
+    talk.say(b"hi")
+    params = params_of(talk.pool.requests[-1])
+    assert params[b"HTTP_GRIP_SIG"] == new.token()
+    assert params[b"SCRIPT_FILENAME"] == b"/n.php"
+
+
 # -- messages
 
 

@@ -52,6 +52,7 @@ foreach ($in as [$name, $content]) {
     } elseif ($name === 'TEXT') {
         header('Set-Meta-Count: ' . ++$count);
         if ($content === 'sleep') usleep(300000);
+        if ($content === 'crash') posix_kill(posix_getpid(), 9);
         if ($content === 'break') echo "\nWarning: secret-cause";
         elseif ($content === 'leave') echo control(['type' => 'unsubscribe', 'channel' => $room]);
         elseif ($content === 'bye') echo event('CLOSE', pack('n', 4001) . 'bye');

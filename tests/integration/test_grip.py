@@ -269,6 +269,19 @@ def test_what_php_prints_beside_events_is_an_error_and_stays_in_the_log(served):
         assert closed.value.rcvd.code == 1011
 
 
+def test_a_worker_that_dies_costs_one_request_with_all_its_messages(served):
+    with enter(served, "crash") as client:
+        for text in ("sleep", "a", "crash", "b"):
+            client.send(text)
+        assert client.recv(timeout=10) == "1 sleep"
+        error = json.loads(client.recv(timeout=10))["error"]
+        assert (error["status"], error["reason"]) == (502, "the backend closed the connection")
+        client.send("on")
+        assert client.recv(timeout=10) == "2 on"
+    batches = [[text for _, text in events] for events in requests_of(served, "crash")]
+    assert [b"a", b"crash", b"b"] in batches
+
+
 def test_a_close_of_php_has_its_code(served):
     with enter(served, "bye") as client:
         client.send("bye")
@@ -293,8 +306,12 @@ def test_what_php_gets_is_what_the_python_library_reads():
 def test_a_stop_tells_php_of_every_end():
     with grip() as running, contextlib.ExitStack() as clients:
         for number in range(12):
-            clients.enter_context(enter(running, f"stop{number}"))
+            client = clients.enter_context(enter(running, f"stop{number}"))
+            for text in ("a", "b", "c"):
+                client.send(text)
+            assert [client.recv(timeout=10) for _ in range(3)] == ["1 a", "2 b", "3 c"]
         assert running.stop() == 0
+        assert "36 received, 36 answered, 0 refused, 0 gone" in running.log()
         ends = [requests_of(running, f"stop{number}")[-1][0] for number in range(12)]
         assert {(name, content[:2]) for name, content in ends} == {("CLOSE", b"\x03\xe9")}
 
