@@ -46,6 +46,7 @@ def _app(route: settings.Route) -> App:
         secret=read_secret(route.app_secret_file, f"route[{route.path}].app_secret_file"),
         prefix=route.path.removesuffix(f"/app/{route.app_key}"),
         client_events=route.client_events,
+        subscription_counts=route.subscription_counts,
         activity_timeout=route.activity_timeout,
         max_presence_members=route.max_presence_members,
         max_presence_member_size=route.max_presence_member_size,

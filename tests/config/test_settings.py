@@ -146,6 +146,7 @@ def test_the_defaults_are_these(folder):
                 "webhooks": ("channels", "members", "cache_misses"),
                 "webhook_uri": None,
                 "activity_timeout": 30.0,
+                "subscription_counts": False,
                 "max_presence_members": 100,
                 "max_presence_member_size": 10 * KIB,
                 "max_event_size": 100 * KIB,

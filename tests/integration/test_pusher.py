@@ -38,6 +38,7 @@ app_id = "123456"
 app_key = "my-key"
 app_secret_file = "{folder}/secret"
 client_events = true
+subscription_counts = true
 activity_timeout = "5s"
 origins = ["*"]
 """
@@ -182,6 +183,7 @@ def test_what_php_sends_reaches_who_subscribed_but_for_the_sender(running, appli
     js.connect("bob", KEY, running.port)
     for client in ("ann", "bob"):
         js.subscribe(client, "orders")
+    assert js.wait("ann", "orders", "pusher:subscription_count") == {"subscription_count": 2}
     data = {"id": 7, "text": "Grüße “世界” 👋"}
     application.trigger("orders", "created", data)
     assert js.wait("ann", "orders", "created") == data

@@ -16,6 +16,7 @@ from wsgate.pusher.application import Application
 from wsgate.pusher.calls import Trigger
 from wsgate.pusher.conversation import AT_ONCE, PusherConversation, TurnedAway
 from wsgate.pusher.signatures import signature
+from wsgate.timeouts import Timeouts
 
 APP = {"id": "3", "key": "key", "secret": b"secret", "client_events": True}
 
@@ -43,7 +44,11 @@ class House:
         self.channels = Channels(self.clock, limits)
         self.told = Told()
         self.application = Application(
-            App(**{**APP, **app}), self.channels, self.clock.seconds, self.told
+            App(**{**APP, **app}),
+            self.channels,
+            self.clock.seconds,
+            self.told,
+            Timeouts(self.clock),
         )
         self.route = Route(path="/app/key", script=cgi.Script("", "", "/"), pool=FakePool())
         self.count = 0
@@ -286,6 +291,40 @@ def test_a_name_as_long_as_may_be_works_with_any_app_id():
     assert got(client)[0]["channel"] == name
 
 
+def counts(*clients):
+    name = "pusher_internal:subscription_count"
+    return [
+        [e["data"]["subscription_count"] for e in got(client) if e["event"] == name]
+        for client in clients
+    ]
+
+
+def test_subscribers_may_be_told_how_many_they_are_once_for_all_changes_of_a_second():
+    house = House(subscription_counts=True)
+    one, two, three = (house.client() for _ in range(3))
+    for client in (one, two, three):
+        subscribe(client, "chat")
+    subscribe(one, "presence-a", ANN)
+    assert counts(one, two, three) == [[], [], []]
+    house.clock.advance(1.2)
+    assert counts(one, two, three) == [[3], [3], [3]]
+    say(three, "pusher:unsubscribe", {"channel": "chat"})
+    house.leave(two)
+    house.clock.advance(1.2)
+    assert counts(one, two, three) == [[1], [], []]
+    house.leave(one)
+    house.leave(three)
+    house.clock.advance(1.2)
+    assert house.application._counting._of == house.application._counting._changed == {}
+
+
+def test_without_being_asked_for_no_count_is_told(house):
+    client = house.client()
+    subscribe(client, "chat")
+    house.clock.advance(5)
+    assert got(client) == []
+
+
 # -- presence
 
 ANN = {"user_id": 1, "user_info": {"name": "Ann"}}
@@ -374,6 +413,19 @@ def test_a_client_event_goes_to_the_others_with_the_members_id(house):
     said = {"event": "client-typing", "channel": "presence-a", "data": {"on": True}}
     assert got(bob) == [{**said, "user_id": "1"}]
     assert house.application.client_events == 1
+
+
+def test_a_client_cannot_say_who_it_is_or_what_only_the_server_says(house):
+    ann, bob = house.client(), house.client()
+    for client, person in ((ann, ANN), (bob, BOB)):
+        subscribe(client, "presence-a", person)
+    got(ann)
+    told = {"user_id": "9", "user_info": {}}
+    for event in ("pusher_internal:member_added", "pusher:error", "created", "client"):
+        assert say(bob, event, told, channel="presence-a", user_id="1") == []
+    assert got(ann) == []
+    say(bob, "client-x", {}, channel="presence-a", user_id="1", socket_id=ann.socket_id)
+    assert got(ann) == [{"event": "client-x", "channel": "presence-a", "data": {}, "user_id": "2"}]
 
 
 def test_client_events_need_the_setting():

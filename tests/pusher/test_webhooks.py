@@ -168,6 +168,16 @@ def test_a_page_that_is_loaded_anew_is_not_told_of(webhooks, script, clock):
     assert script.names == ["channel_occupied", "channel_vacated"]
 
 
+def test_when_too_many_have_just_ended_more_are_told_at_once(webhooks, script, clock):
+    for number in range(MOST_WAITING):
+        webhooks.ends("channel_vacated", str(number), channel=str(number))
+    clock.advance(0.2)
+    assert script.asked == []
+    webhooks.ends("channel_vacated", "one more", channel="one more")
+    clock.advance(0.2)
+    assert [event["channel"] for event in script.asked[0]["events"]] == ["one more"]
+
+
 def test_the_last_event_of_a_channel_is_kept_for_half_an_hour():
     cache = Cache()
     cache.keep("cache-a", b"1", 0)

@@ -13,7 +13,7 @@ NEEDED = ("app_id", "app_key", "app_secret_file")
 
 _OWN = (
     *NEEDED,
-    *("client_events", "webhooks", "webhook_uri", "activity_timeout"),
+    *("client_events", "webhooks", "webhook_uri", "activity_timeout", "subscription_counts"),
     *("max_presence_members", "max_presence_member_size", "max_event_size"),
 )
 

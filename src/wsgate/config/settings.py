@@ -552,6 +552,15 @@ class Route:
             why="Reverb's and soketi's; mobile networks forget what is silent for longer",
         ),
     )
+    subscription_counts: bool = field(
+        default=False,
+        metadata=about(
+            Flag(),
+            "pusher: subscribers are told how many they are",
+            limit="told a second after it has changed",
+            why="as with Pusher: each coming and going is a message for all",
+        ),
+    )
     max_presence_members: int = field(
         default=100,
         metadata=about(

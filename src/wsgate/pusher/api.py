@@ -1,6 +1,6 @@
 """The HTTP API: what an application asks of its channels.
 
-Pusher's documentation, "HTTP API reference". The table is part of the control interface too.
+Pusher's documentation, "HTTP API reference".
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class App:
     secret: bytes = field(repr=False)
     prefix: str = ""
     client_events: bool = False
+    subscription_counts: bool = False
     activity_timeout: float = 30.0
     max_presence_members: int = 100
     max_presence_member_size: int = 10 * 1024

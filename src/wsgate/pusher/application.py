@@ -13,6 +13,7 @@ from wsgate.pusher import names, told
 from wsgate.pusher.app import App
 from wsgate.pusher.cache import Cache
 from wsgate.pusher.calls import Trigger
+from wsgate.pusher.counting import Counting
 from wsgate.pusher.faults import TERMINATED
 from wsgate.pusher.neighbours import Neighbours
 from wsgate.pusher.presence import Presence
@@ -32,6 +33,7 @@ class Application:
         channels: those of all dialects, of which it has its own.
         seconds: the time, for how long events are kept.
         webhooks: whom to tell; None: nobody.
+        timeouts: for telling subscribers how many they are; None: nobody is told.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Application:
         channels: Channels,
         seconds: Callable[[], float],
         webhooks: Webhooks | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.app = app
         self.webhooks = webhooks
@@ -54,6 +57,7 @@ class Application:
         self._channels = channels
         self._cache = Cache()
         self._neighbours: Neighbours | None = None
+        self._counting = Counting(timeouts, self._tell_count) if timeouts is not None else None
         channels.on_occupied.append(self._occupied)
         channels.on_vacated.append(self._vacated)
 
@@ -79,6 +83,8 @@ class Application:
         self._channels.subscribe(client, self._inner(channel))
         if person is None:
             client.push(Message(told.event(told.SUBSCRIBED, channel=channel)))
+            if self._counting is not None and self.app.subscription_counts:
+                self._counting.came(client, channel)
         else:
             self.presence.join(channel, client, person)
             about = told.presence(self.presence.members(channel))
@@ -98,6 +104,8 @@ class Application:
         """Give a client nothing more of a channel."""
         self._channels.unsubscribe(client, self._inner(channel))
         self.presence.leave(channel, client)
+        if self._counting is not None:
+            self._counting.went(client, channel)
 
     def is_subscribed(self, client: Member, channel: str) -> bool:
         """Whether a client gets what comes to a channel."""
@@ -111,6 +119,18 @@ class Application:
     def forget(self, client: Member) -> None:
         """A client is gone; `Channels` knows already."""
         self.presence.forget(client)
+        if self._counting is not None:
+            self._counting.gone(client)
+
+    def _tell_count(self, channel: str) -> None:
+        Deferred.fromCoroutine(self._publish_count(channel)).addErrback(_not_sent)
+
+    async def _publish_count(self, channel: str) -> None:
+        count = await self.subscribers(channel)
+        if count:
+            about = {"subscription_count": count}
+            event = told.event(told.SUBSCRIPTION_COUNT, about, channel=channel)
+            await self._channels.publish(self._inner(channel), Message(event))
 
     def sign_in(self, client: Member, user_id: str) -> None:
         """A client is a connection of this user now.
@@ -261,4 +281,4 @@ class Application:
 
 def _not_sent(failure: Failure) -> None:
     failure.trap(BusError, ChannelError)
-    _log.warn("a client's event is lost: {error}", error=str(failure.value), kind="client event")
+    _log.warn("pusher: an event is lost: {error}", error=str(failure.value), kind="event")

@@ -104,7 +104,7 @@ class Applications:
             application = self._by_id.get(app.id)
             if application is None:
                 application = self._by_id[app.id] = Application(
-                    app, self._channels, self._reactor.seconds
+                    app, self._channels, self._reactor.seconds, timeouts=self._timeouts
                 )
                 if self._has_started:
                     self._meet(application)

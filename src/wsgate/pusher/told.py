@@ -11,6 +11,7 @@ from collections.abc import Mapping
 SUBSCRIBED = "pusher_internal:subscription_succeeded"
 MEMBER_ADDED = "pusher_internal:member_added"
 MEMBER_REMOVED = "pusher_internal:member_removed"
+SUBSCRIPTION_COUNT = "pusher_internal:subscription_count"
 
 
 def encoded(value: object) -> str:

@@ -103,7 +103,9 @@ class Webhooks:
 
     def ends(self, name: str, *key: str, **about: object) -> None:
         """What `key` names ends, unless it begins again soon."""
-        if name in self._app().webhooks and key not in self._ending:
+        if len(self._ending) >= MOST_WAITING:
+            self.tell(name, **about)
+        elif name in self._app().webhooks and key not in self._ending:
             self._ending[key] = self._timeouts.call_later(RELOAD, self._has_ended, key, name, about)
 
     def _has_ended(self, key: Hashable, name: str, about: dict[str, object]) -> None:
