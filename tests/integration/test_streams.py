@@ -70,6 +70,16 @@ echo str_repeat('a', 8184); flush();
 echo "said\\nhalf"; flush();
 throw new Exception('secret-cause');
 """,
+    "events.php": STREAM.replace(
+        "<?php",
+        """<?php
+if ($_SERVER['WSGATE_EVENT'] === 'disconnect') {
+    file_put_contents('{scripts}/left', $_SERVER['WSGATE_CLOSE_CODE'] . "\\n", FILE_APPEND);
+    exit;
+}""",
+        1,
+    )
+    + """for ($i = 0; $i < 3000; $i++) { echo "tick $i\n"; flush(); usleep(5000); }""",
     "plain.php": "<?php echo 'plain ', file_get_contents('php://input');",
     "implicit.php": "<?php header('Wsgate-Stream: lines'); ob_end_flush(); ob_implicit_flush();\n"
     'echo "a\\n"; echo "b\\n";',
@@ -79,9 +89,14 @@ throw new Exception('secret-cause');
 }
 
 
+EVENTS = 'events = ["message", "disconnect"]\n'
+
+
 def config(**limits):
     routes = "".join(
-        f'[[route]]\npath = "/{name[:-4]}"\nscript = "{{scripts}}/{name}"\n' for name in SCRIPTS
+        f'[[route]]\npath = "/{name[:-4]}"\nscript = "{{scripts}}/{name}"\n'
+        + (EVENTS if name == "events.php" else "")
+        for name in SCRIPTS
     )
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in limits.items())
     return f"[limits]\nnew_connections_per_address = 0\n{text}" + "{pool}" + routes
@@ -209,6 +224,16 @@ def test_php_is_stopped_when_the_client_leaves(wsgate, how):
     # Its place is free, and its worker works again: more requests than there are workers.
     for _ in range(6):
         assert wsgate.ask("again", "/plain") == "plain again"
+
+
+def test_a_script_hears_of_a_client_that_left_in_mid_stream_once(wsgate):
+    with wsgate.connect("/events") as client:
+        client.send("go")
+        assert client.recv(timeout=20) == "tick 0"
+        client.close(4002)
+    assert told(wsgate, "left") == "4002\n"
+    wsgate.ask("later", "/plain")
+    assert told(wsgate, "left") == "4002\n"
 
 
 def test_a_client_that_takes_nothing_holds_php_up(wsgate, name):
