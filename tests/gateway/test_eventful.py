@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from tests.fakes import FakeBook, FakePeer, FakePool
+from tests.fakes import FakeBook, FakeMember, FakePeer, FakePool
 from wsgate import cgi
 from wsgate.fastcgi import Lane, QueueFull, ResponseCutOff, ResponseTimeout
 from wsgate.gateway import (
@@ -309,6 +309,35 @@ def test_the_disconnect_waits_for_the_last_message_that_php_has():
     assert meeting.told() == [b"connect", b"disconnect"]
     assert [request.stdin for request in meeting.pool.requests] == [b"", b"slow", b""]
     assert meeting.peer.did == ["idle"]
+
+
+def test_what_the_script_says_to_others_is_published_before_its_client_has_left():
+    meeting = Meeting(*ALL)
+    meeting.let_in()
+    listener = FakeMember("listener")
+    meeting.peer.channels.add(listener)
+    meeting.peer.channels.subscribe(listener, "room")
+    meeting.conversation.message_received(b"slow", False)
+    meeting.pool.is_waiting = False
+    meeting.conversation.connection_lost(1001, "")
+    meeting.pool.answer(b"Ada says", header=b"Content-Type: text/plain\r\nWsgate-Publish: room")
+    meeting.clock.advance(1)
+    assert listener.got == [b"Ada says"]
+    assert meeting.told() == [b"connect", b"disconnect"]
+
+
+def test_so_is_what_it_says_when_it_lets_in_who_has_left():
+    meeting = Meeting(*ALL)
+    meeting.book.write()
+    listener = FakeMember("listener")
+    meeting.peer.channels.add(listener)
+    meeting.peer.channels.subscribe(listener, "room")
+    meeting.pool.is_waiting = False
+    meeting.conversation.connection_lost(1001, "")
+    meeting.pool.answer(b"Ada is here", header=b"Content-Type: text/plain\r\nWsgate-Publish: room")
+    meeting.clock.advance(1)
+    assert listener.got == [b"Ada is here"]
+    assert meeting.told() == [b"connect", b"disconnect"]
 
 
 def test_also_for_one_that_fails():

@@ -138,22 +138,24 @@ class EventfulConversation(Conversation):
 
     def callback(self, response: Response, /) -> None:
         """The message in flight is answered."""
-        if not self._is_over():
+        if self._is_running_on:
+            self._answered_late(response)
+            self._is_over()
+        else:
             super().callback(response)
 
     def errback(self, error: Exception, /) -> None:
         """The message in flight gets no answer."""
-        if not self._is_over():
+        if self._is_running_on:
+            self._is_over()
+        else:
             super().errback(error)
 
-    def _is_over(self) -> bool:
-        """Whether this was the end of a message that nobody waits for any more."""
-        if not self._is_running_on:
-            return False
+    def _is_over(self) -> None:
+        """The last message has ended, for which nobody waits any more."""
         self._is_running_on = False
         if self._lost is not None and self._visit is not None:
             self._visit.deliver()
-        return True
 
     def params_changed(self) -> None:
         """User or variables are others now, on the disk too."""
@@ -208,6 +210,8 @@ class EventfulConversation(Conversation):
         self._count("accepted")
         self._use_subprotocol(admitted.accepted.subprotocol)
         self._note_warnings(admitted.warnings, response.stderr)
+        if self._lost is not None:
+            self._answered_late(response)
         self._admission = admitted
         return admitted.accepted
 
