@@ -111,7 +111,12 @@ _ALL = (
         "app",
     ),
     _counter("wsgate_pusher_requests_total", "Requests to the HTTP API, by status.", "status"),
-    _gauge("wsgate_pusher_presence_channels", "Presence channels with members.", "app"),
+    _gauge(
+        "wsgate_pusher_presence_channels",
+        "Presence channels with members, in whichever process those are.",
+        "app",
+        merge="max",
+    ),
     _counter(
         "wsgate_pusher_webhooks_total",
         "Events for a webhook that are done with: told to the script, or dropped.",

@@ -494,3 +494,32 @@ def test_over_tls_clients_and_application_share_a_port(tmp_path):
                 assert client.recv(9).startswith(b"HTTP/1.1 ")
                 assert client.recv(65536).startswith(b"200 OK\r\n")
         assert js.wait("ann", "orders", "e") == 1
+
+
+def test_two_workers_are_one_application(js, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    names = [f"client{number}" for number in range(8)]
+    with (
+        serving(folder, gateway_more="workers = 2\n") as running,
+        Application(folder, running.port).serving() as application,
+    ):
+        for name in names:
+            js.connect(name, KEY, running.port, **application.authorization(name))
+            js.subscribe(name, "presence-room")
+
+        def all_are_seen():
+            users = application.ask("GET", "/channels/presence-room/users")["users"]
+            channels = application.ask("GET", "/channels")["channels"]
+            return len(users) == channels["presence-room"]["subscription_count"] == len(names)
+
+        # By each worker: whichever answers.
+        for _ in range(4):
+            eventually(all_are_seen, 20, "all members")
+        for number in range(5):
+            application.trigger("presence-room", "e", number)
+        for name in names:
+            assert [js.wait(name, "presence-room", "e") for _ in range(5)] == list(range(5))
+        js.do("disconnect", names[0])
+        for name in names[1:]:
+            removed = js.wait(name, "presence-room", "pusher:member_removed")
+            assert removed["id"] == names[0]
