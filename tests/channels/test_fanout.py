@@ -32,9 +32,15 @@ def turn(clock):
     """One turn of the reactor; how long the calls in it took."""
     began = clock.seconds()
     for call in [call for call in clock.getDelayedCalls() if call.getTime() <= began]:
-        call.func()
+        call.func(*call.args)
         clock.calls.remove(call)
     return clock.seconds() - began
+
+
+def finish(clock):
+    """Turns until nothing is left to do."""
+    while any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
+        turn(clock)
 
 
 def crowd(clock, count, room="a", channels=None, log=None):
@@ -64,8 +70,7 @@ def test_what_is_published_to_a_channel_comes_in_order(clock):
     channels, members, _ = crowd(clock, 50)
     for n in range(5):
         channels.publish("a", Message(b"%d" % n))
-    while turn(clock):
-        pass
+    finish(clock)
     assert all(one.got == [b"0", b"1", b"2", b"3", b"4"] for one in members)
 
 
@@ -75,8 +80,8 @@ def test_a_small_channel_does_not_wait_for_a_large_one(clock):
     channels.publish("large", Message(b"x"))
     done = []
     channels.publish("small", Message(b"y")).addCallback(done.append)
-    turn(clock)
-    turn(clock)
+    for _ in range(3):
+        turn(clock)
     assert done == [1]
     assert len(log) < 200
 
@@ -89,8 +94,7 @@ def test_who_leaves_or_comes_meanwhile_gets_nothing_of_what_was_published_before
     channels.subscribe(late, "a")
     channels.unsubscribe(members[98], "a")
     channels.remove(members[99])
-    while turn(clock):
-        pass
+    finish(clock)
     assert members[97].got == [b"x"]
     assert members[98].got == members[99].got == late.got == []
 
@@ -143,8 +147,7 @@ def test_as_much_may_wait_as_the_limit_says_and_not_a_byte_more(clock):
     channels.publish("a", Message(b"x" * 40))
     with pytest.raises(ChannelError, match=r"limits\.publish_backlog"):
         channels.publish("a", Message(b"x"))
-    while turn(clock):
-        pass
+    finish(clock)
     channels.publish("a", Message(b"x" * 101))
 
 
@@ -153,3 +156,26 @@ def test_an_idle_fanout_leaves_no_timer(clock):
     channels.publish("a", Message(b"x"))
     clock.advance(0)
     assert not clock.getDelayedCalls()
+
+
+def test_a_slice_is_not_followed_by_another_in_the_same_turn(clock, monkeypatch):
+    monkeypatch.setattr("wsgate.channels.fanout.AT_A_TIME", 1)
+    channels, _, log = crowd(clock, 100)
+    channels.publish("a", Message(b"x"))
+    assert len(log) == 5
+    # The timers of the turn in which it was published.
+    turn(clock)
+    assert len(log) == 5
+    turn(clock)
+    assert len(log) == 10
+
+
+def test_many_small_publishes_in_one_turn_take_one_slice_together(clock):
+    channels, _, log = crowd(clock, 1, "a0")
+    for n in range(1, 50):
+        crowd(clock, 1, f"a{n}", channels, log)
+    for n in range(50):
+        channels.publish(f"a{n}", Message(b"x"))
+    assert len(log) == 5
+    finish(clock)
+    assert len(log) == 50

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from twisted.internet.task import Clock
 
 from tests.channels.test_channels import member, result
-from tests.channels.test_fanout import crowd, turn
+from tests.channels.test_fanout import crowd, finish
 from tests.fakes import FakeMember
 from wsgate.channels import ChannelError, ChannelLimits, Channels, Message
 from wsgate.channels.published import OVERHEAD, read_place
@@ -239,8 +239,7 @@ def test_coming_back_while_messages_still_go_out_brings_each_of_them_once(clock)
     channels.unsubscribe(back, "a")
     channels.subscribe(back, "a", recover_from=(last,))
     publish(channels, b"3")
-    while turn(clock):
-        pass
+    finish(clock)
     assert [json.loads(said).get("data") for said in back.got] == [None, "1", "2", "3"]
     assert members[98].got == [b"1", b"2", b"3"]
 

@@ -64,8 +64,8 @@ class Fanout:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._jobs: OrderedDict[Hashable, deque[_Job]] = OrderedDict()
-        self._deadline = 0.0
-        self._turn_begun = False
+        self._deadline = float("-inf")
+        self._is_scheduled = False
         self._working = False
         self.waiting_bytes = 0
         """Bytes of all messages that somebody is yet to be given."""
@@ -84,22 +84,28 @@ class Fanout:
         job = _Job(receivers, act, size)
         self.waiting_bytes += size
         self._jobs.setdefault(key, deque()).append(job)
-        if not self._turn_begun:
-            self._begin_turn()
-        if not self._working:
-            self._work()
+        if not (self._is_scheduled or self._working):
+            self._work_now()
         return job.done
 
-    def _begin_turn(self) -> None:
-        self._turn_begun = True
-        self._deadline = self._clock.seconds() + SLICE
-        self._clock.callLater(0, self._next_turn)
+    def _work_now(self) -> None:
+        now = self._clock.seconds()
+        # So long after the last slice others have had their turn, or as much time.
+        if now >= self._deadline + SLICE:
+            self._deadline = now + SLICE
+        self._work()
+        if self._jobs:
+            self._is_scheduled = True
+            # Timers come behind what was read, still in the same turn: the next is one later.
+            self._clock.callLater(0, self._clock.callLater, 0, self._next_turn)
 
     def _next_turn(self) -> None:
-        self._turn_begun = False
+        self._deadline = self._clock.seconds() + SLICE
+        self._work()
         if self._jobs:
-            self._begin_turn()
-            self._work()
+            self._clock.callLater(0, self._next_turn)
+        else:
+            self._is_scheduled = False
 
     def _work(self) -> None:
         # An act may cause further ones; they wait here for their turn, not within it.
