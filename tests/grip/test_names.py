@@ -13,7 +13,8 @@ from wsgate.grip.names import channel_name
     [
         ("room1", "", "room1"),
         ("room1", "app-", "app-room1"),
-        ("a_b-c@d,e.f;g:h", "", "a_b-c@d,e.f;g:h"),
+        ("a_b-c@d,e.f:h", "", "a_b-c@d,e.f:h"),
+        ("a;b", "", "a=3Bb"),
         ("room/1", "", "room=2F1"),
         ("a=b", "", "a=3Db"),
         ("ü", "", "=C3=BC"),

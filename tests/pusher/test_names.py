@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsgate.channels import ChannelError, check_channel
+from wsgate.channels.names import is_plain_channel
+from wsgate.grip.names import channel_name
 from wsgate.pusher import names
 from wsgate.pusher.socketid import connection_id_of, socket_id_of
 
@@ -80,3 +83,32 @@ def test_what_is_no_socket_id_leads_nowhere(text):
 
 def test_a_number_of_64_bits_is_still_one():
     assert connection_id_of(f"0.{(1 << 64) - 1}") == "0" * 16 + "f" * 16
+
+
+APP = st.text("a1_-", min_size=1, max_size=64)
+CHANNEL = st.one_of(
+    st.text("ab1;,.=-_@", min_size=1, max_size=164),
+    st.text("ab1;,.", min_size=1).map("#server-to-user-".__add__),
+).filter(lambda name: names.is_channel(name) or names.user_of(name) is not None)
+
+
+@given(APP, CHANNEL)
+def test_no_answer_of_a_script_and_no_name_in_grip_reaches_an_applications_channel(app, channel):
+    for inner in (names.inner(app, channel), names.of_nodes(app)):
+        assert check_channel(inner) == inner
+        assert not is_plain_channel(inner)
+        assert ";" not in _in_grip(inner)
+
+
+def _in_grip(name):
+    try:
+        return channel_name(name)
+    except ChannelError:
+        return ""
+
+
+@given(APP, CHANNEL, APP, CHANNEL)
+def test_applications_channels_are_each_of_their_own(app, channel, other, another):
+    same = (app, channel) == (other, another)
+    assert (names.inner(app, channel) == names.inner(other, another)) is same
+    assert names.inner(app, channel) != names.of_nodes(other)

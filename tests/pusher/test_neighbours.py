@@ -189,7 +189,7 @@ class _Nothing:
 
 def test_what_is_not_understood_is_dropped(nodes, clock):
     for payload in (b"", b"[]", b"{}", b'{"node":"x","say":"count","seq":1}', b'{"node":"x"}'):
-        nodes[0].channels.publish("3::::nodes", Message(payload))
+        nodes[0].channels.publish("3;::::nodes", Message(payload))
     clock.advance(0)
     subscribe(nodes[1].client(), "presence-a", ANN)
     clock.advance(0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from wsgate.channels import ChannelError, check_channel
 
-_SAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-@,.;:")
+# Without the `;`, which stands in the names of the dialect Pusher's channels: they are not GRIP's.
+_SAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-@,.:")
 
 
 def channel_name(name: str, prefix: str = "") -> str:
     """The gateway's channel for `name`, with the route's `prefix` in front.
 
-    A byte that the gateway's names cannot have becomes `=` and two hexadecimal digits, and so does
-    `=` itself, so that two names never meet: `room/1` is `room=2F1`.
+    A byte that the gateway's names cannot have, or `;`, becomes `=` and two hexadecimal digits,
+    and so does `=` itself, so that two names never meet: `room/1` is `room=2F1`.
 
     Raises:
         ChannelError: it is empty or too long.

@@ -63,7 +63,7 @@ class Application:
 
     def meet(self, timeouts: Timeouts) -> None:
         """Share members with this application's processes; there are others, over a bus."""
-        name = f"{self.app.id}::::nodes"
+        name = names.of_nodes(self.app.id)
         self._neighbours = Neighbours(name, self._channels, timeouts, self)
         self._neighbours.start()
 
@@ -257,7 +257,7 @@ class Application:
 
     def occupied_here(self, prefix: str) -> dict[str, int]:
         """Channels with subscribers in this process, and how many."""
-        counts = self._channels.counts(f"{self.app.id}:{prefix}")
+        counts = self._channels.counts(names.prefix(self.app.id) + prefix)
         found = ((names.outer(self.app.id, name), count) for name, count in counts.items())
         return {name: count for name, count in found if name is not None}
 

@@ -70,20 +70,35 @@ def takes_client_events(name: str) -> bool:
     return is_private(name) and not is_encrypted(name)
 
 
+def prefix(app_id: str) -> str:
+    """What the names of all channels of an application begin with among those of all dialects.
+
+    No client of an application can write the `:`, so applications are kept apart; no answer of a
+    script the `;`, and GRIP escapes it, so nobody gets there who was not let in.
+    """
+    return f"{app_id};:"
+
+
 def inner(app_id: str, channel: str) -> str:
     """What a channel of an application is called among the channels of all dialects.
 
-    With a `:`, which no client can write, so that applications are kept apart; 164 characters at
-    most.
+    164 characters at most.
     """
     user = user_of(channel)
-    name = f"{app_id}:{channel}" if user is None else f"{app_id}::{user}"
-    return name if len(name) <= LONGEST else f"{app_id}:::{sha256(channel.encode()).hexdigest()}"
+    name = prefix(app_id) + (channel if user is None else f":{user}")
+    if len(name) <= LONGEST:
+        return name
+    return f"{prefix(app_id)}::{sha256(channel.encode()).hexdigest()}"
+
+
+def of_nodes(app_id: str) -> str:
+    """The channel in which the processes of an application speak to each other."""
+    return f"{prefix(app_id)}:::nodes"
 
 
 def outer(app_id: str, inner_name: str) -> str | None:
     """The application's name of a channel; None for others' channels, users' and long ones."""
-    name = inner_name.removeprefix(f"{app_id}:")
+    name = inner_name.removeprefix(prefix(app_id))
     return name if name != inner_name and not name.startswith(":") else None
 
 
