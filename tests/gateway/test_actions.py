@@ -131,6 +131,14 @@ def test_a_value_is_printable_utf8(value):
     assert "rawurlencode" in warning
 
 
+@pytest.mark.parametrize(("value", "says"), [("lines", 0), ("Parts", 0), ("words", 1), ("", 1)])
+def test_a_stream_of_an_unknown_kind_is_warned_about(value, says):
+    actions, warnings = read(("wsgate-stream", value))
+    assert actions == Actions()
+    assert len(warnings) == says
+    assert all("is not one of lines, parts" in warning for warning in warnings)
+
+
 def test_an_unknown_header_is_warned_about():
     assert read(("wsgate-nope", "1")) == (Actions(), ("wsgate-nope: no such header is known",))
 

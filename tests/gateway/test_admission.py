@@ -151,3 +151,10 @@ def test_a_missing_script_is_not_the_scripts_own_404():
 def test_output_without_a_header_is_malformed():
     with pytest.raises(cgi.MalformedResponse):
         ask(b"hello")
+
+
+def test_the_answer_to_a_connect_is_no_stream_and_says_so():
+    admitted = ask(b"Wsgate-Stream: lines\n\none\ntwo\n")
+    assert admitted.first.payload == b"one\ntwo\n"
+    (warning,) = admitted.warnings
+    assert warning.startswith("Wsgate-Stream: the answer to a connect goes out whole")
