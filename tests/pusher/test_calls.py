@@ -1,10 +1,13 @@
 """wsgate.pusher.calls: who may call the HTTP API, and what it takes."""
 
+import contextlib
 import hashlib
 import json
 from urllib.parse import quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsgate.pusher.app import App
 from wsgate.pusher.calls import Call, Refused, Trigger, batch, check_call, info, trigger
@@ -186,3 +189,29 @@ def test_a_batch_has_ten_events_at_most_and_none_happens_if_one_is_wrong():
 def test_attributes_that_are_not_known_are_left_out():
     assert info(" user_count , x") == {"user_count"}
     assert info(None) == frozenset()
+
+
+@given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")), st.text(), st.binary())
+def test_whatever_comes_is_refused_in_words(query, path, sent):
+    with pytest.raises(Refused):
+        check_call(APP, Call("POST", path, query, sent), NOW)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("c"),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["name", "data", "channel", "channels", "socket_id", "info", "batch"]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.binary() | JSON.map(body))
+def test_whatever_a_body_holds_is_an_event_or_refused(sent):
+    for read in (trigger, batch):
+        with contextlib.suppress(Refused):
+            read(APP, sent)
