@@ -280,6 +280,12 @@ def test_reading_pauses_as_in_every_dialect():
     assert talk.asked[-1] == [text(b"2"), text(b"3")]
 
 
+def test_an_answer_of_events_is_never_a_stream():
+    talk = Talk()
+    head = bytearray(b"Wsgate-Stream: lines\r\n\r\none\n")
+    assert talk.conversation.streaming(head) is False
+
+
 def test_a_failed_request_is_one_error_and_refuses_all_its_messages():
     talk = Talk()
     talk.say(b"1", b"2", b"3")
