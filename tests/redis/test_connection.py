@@ -90,7 +90,7 @@ def test_what_is_owed_fails_when_it_is_lost(clock):
 def test_one_that_does_not_answer_is_given_up(clock):
     one = greeted(clock)
     one.ask("GET", "a").addErrback(lambda _: None)
-    clock.pump([1] * int(PATIENCE - 1))
+    clock.pump([1] * PATIENCE)
     assert not one.transport.aborted
     clock.advance(1)
     assert one.transport.aborted

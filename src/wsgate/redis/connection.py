@@ -24,8 +24,8 @@ from wsgate.redis.url import Address
 CHECK_EVERY = 1.0
 """Seconds between two looks at whether Redis answers; one that owes nothing is asked something."""
 
-PATIENCE = 5.0
-"""Seconds that Redis may owe an answer. It answers within a millisecond unless it is stuck."""
+PATIENCE = 5
+"""Looks that Redis may owe answers and say nothing. It answers within a millisecond otherwise."""
 
 Word = str | bytes | int
 Push = Callable[[list[Any]], object]
@@ -51,14 +51,15 @@ class RedisConnection(Protocol):
     ) -> None:
         self.greeted: Deferred[None] = Deferred()
         """Fires when Redis takes commands; fails with RedisRefused or RedisUnanswered."""
-        self._clock = clock
         self._address = address
         self._name = name
         self._pushed = pushed
         self._ended = ended
         self._complaint = ""
         self._reader = Reader()
-        self._owed: deque[tuple[Deferred[Any], float]] = deque()
+        self._owed: deque[Deferred[Any]] = deque()
+        self._silent = 0
+        """Looks in a row at which it owed something and had said nothing since the last."""
         self._check = LoopingCall(self._look)
         self._check.clock = clock
 
@@ -95,7 +96,7 @@ class RedisConnection(Protocol):
         Commands are done in the order in which they are given.
         """
         answer: Deferred[Any] = Deferred()
-        self._owed.append((answer, self._clock.seconds()))
+        self._owed.append(answer)
         self.tell(*words)
         return answer
 
@@ -111,6 +112,7 @@ class RedisConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Twisted: bytes came."""
         reader = self._reader
+        self._silent = 0
         try:
             reader.feed(data)
             while (said := reader.gets()) is not False:
@@ -124,17 +126,19 @@ class RedisConnection(Protocol):
         elif not self._owed:
             self.end("it answered what was not asked")
         else:
-            answer, _ = self._owed.popleft()
+            answer = self._owed.popleft()
             if isinstance(said, ReplyError):
                 answer.errback(RedisRefused(str(said)))
             else:
                 answer.callback(said)
 
     def _look(self) -> None:
+        # Looks are counted, not seconds: this process may have been busy itself.
+        self._silent += 1
         if not self._owed:
             self.ask("PING").addErrback(lambda _: None)
-        elif self._clock.seconds() - self._owed[0][1] >= PATIENCE:
-            self.end(f"no answer for {PATIENCE:g} s")
+        elif self._silent > PATIENCE:
+            self.end(f"no answer for {PATIENCE} s")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the connection is gone, and with it everything that was owed."""
@@ -142,6 +146,6 @@ class RedisConnection(Protocol):
             self._check.stop()
         why = self._complaint or "the connection was lost"
         owed, self._owed = self._owed, deque()
-        for answer, _ in owed:
+        for answer in owed:
             answer.errback(RedisUnanswered(why))
         self._ended(why)
