@@ -169,6 +169,18 @@ def test_a_node_that_stops_leaves_at_once(three, redis, clients):
     eventually(lambda: three[0].subscribers("stops") == 0, 3, "presence is gone")
 
 
+def test_workers_may_share_a_bus_with_other_machines(three, redis, clients):
+    with node("--workers", "2", "--bus", redis.url, workers=2) as other:
+        eventually(lambda: other.control.get("/readyz")[0] == 200, 20, "the workers are ready")
+        found = [clients(other.client("sub mixed")) for _ in range(4)]
+        found.append(clients(three[0].client("sub mixed")))
+        settled(three, "mixed", 5)
+        assert other.publish("mixed", "x") == 5
+        assert [heard(client) for client in found] == ["x"] * 5
+        path = f"/connections/{tell(found[0], 'id')}"
+        assert three[2].request("POST", path, "y") == (200, {"delivered": 1})
+
+
 # -- Redis goes and comes back
 
 
@@ -314,6 +326,20 @@ def test_a_password_is_used_and_never_shown():
             log = wrong.gateway.log
             eventually(lambda: "it refuses us: WRONGPASS" in log(), 10, "the log says why")
             assert "guess" not in log() + wrong.gateway.errors()
+
+
+def test_a_user_of_redis_may_be_confined_to_the_prefix():
+    with redis_server() as redis:
+        rules = ("on", ">sesame", "~site:*", "&site:*", "+@all", "-@dangerous")
+        assert redis.command("acl", "setuser", "gateway", *rules) == "OK"
+        url = redis.url.replace("redis://", "redis://gateway:sesame@")
+        with nodes(2, "--bus", url, "--set=gateway.bus_prefix=site") as two:
+            with two[0].client("user ann", "sub room") as client:
+                eventually(lambda: two[1].subscribers("room") == 1)
+                assert two[1].publish("room", "x") == 1
+                assert heard(client) == "x"
+                assert two[1].request("POST", "/users/ann", "y") == (200, {"delivered": 1})
+            assert "NOPERM" not in two[0].gateway.log() + two[1].gateway.log()
 
 
 def test_a_unix_socket_leads_to_redis(tmp_path):

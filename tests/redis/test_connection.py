@@ -24,7 +24,7 @@ def connected(clock, address=None):
 
 def greeted(clock):
     one = connected(clock)
-    one.dataReceived(b"%0\r\n:0\r\n")
+    one.dataReceived(b"%0\r\n+PONG\r\n")
     assert one.greeted.called
     one.transport.clear()
     return one
@@ -39,8 +39,7 @@ def outcome(deferred):
 def test_it_introduces_itself_with_password_and_database(clock):
     one = connected(clock, parse("redis://ann:pw@h/3"))
     assert one.transport.value().replace(b"\r\n", b" ") == (
-        b"*7 $5 HELLO $1 3 $4 AUTH $3 ann $2 pw $7 SETNAME $2 me "
-        b"*2 $6 SELECT $1 3 *2 $6 EXISTS $0  "
+        b"*7 $5 HELLO $1 3 $4 AUTH $3 ann $2 pw $7 SETNAME $2 me *2 $6 SELECT $1 3 *1 $4 PING "
     )
 
 

@@ -78,7 +78,7 @@ class RedisConnection(Protocol):
         if self._address.database:
             self.ask("SELECT", self._address.database).addErrback(self._greeting_failed)
         # While it loads its data it answers HELLO, and refuses everything else.
-        self.ask("EXISTS", "").addCallbacks(self._greeting_over, self._greeting_failed)
+        self.ask("PING").addCallbacks(self._greeting_over, self._greeting_failed)
 
     def _greeting_over(self, _: object) -> None:
         if not self.greeted.called:
