@@ -243,7 +243,8 @@ def test_the_chat_comes_back_after_wsgate_was_restarted(page):
     running = Example("chat", **ports)
     try:
         running.wait()
-        page.wait_text("state", "In the lobby")
+        # Its pauses have grown meanwhile.
+        page.wait_text("state", "In the lobby", 60)
         wait_for("the own name", lambda: people(page) == ["Ada"])
         page.open("about:blank")
         assert "ERR_CONNECTION_REFUSED" in "".join(page.console())
