@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -362,6 +363,8 @@ def test_a_reload_that_takes_a_route_away_delivers_its_disconnects():
 def test_with_several_workers_a_killed_ones_clients_have_left():
     options = (ALL, STATE, "--workers=2")
     with gateway(*options, scripts=SCRIPTS, script="life.php", workers=4) as running:
+        # Or all clients are those of the first one.
+        eventually(lambda: len(re.findall(r"worker . \(pid", running.log())) == 2, 60, "workers")
         with connected(running, 6):
             wait_for(running, "connect", 6)
             (worker, *_) = worker_pids(running)
