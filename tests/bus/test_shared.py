@@ -361,3 +361,31 @@ def test_positions_are_read_as_they_are_written():
     for text in ("", "x:1", "ab:", "ab:-1", "ab:1:2", ":1"):
         with pytest.raises(ValueError, match="no position"):
             Position.parse(text)
+
+
+def test_channels_that_clients_only_looked_into_leave_nothing_behind(nodes, clock, exchange):
+    one, two = nodes[0].member(), nodes[1].member("kept")
+    for number in range(50):
+        nodes[0].channels.subscribe(one, f"wish{number}")
+        clock.advance(0)
+        nodes[0].channels.unsubscribe(one, f"wish{number}")
+        clock.advance(0)
+    nodes[0].channels.subscribe(one, "own")
+    clock.advance(0)
+    assert set(exchange._channels) == {"kept", "own"}
+    exchange.leave(nodes[0].name)
+    assert set(exchange._channels) == {"kept"}
+    nodes[1].channels.publish("kept", Message(b"x"))
+    nodes[1].channels.remove(two)
+    clock.advance(0)
+    assert set(exchange._channels) == {"kept"}
+
+
+def test_channels_in_use_do_not_keep_old_ones_from_being_forgotten(nodes, clock, exchange):
+    nodes[0].member(*(f"long{number}" for number in range(8)))
+    for number in range(100):
+        nodes[0].channels.publish(f"old{number}", Message(b"x"))
+    clock.advance(Exchange.KEEP_POSITION + 1)
+    for _ in range(100):
+        nodes[0].channels.publish("new", Message(b"x"))
+    assert set(exchange._channels) == {"new", *(f"long{number}" for number in range(8))}

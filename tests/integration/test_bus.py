@@ -133,6 +133,15 @@ def test_a_message_of_many_bytes_and_a_binary_one_arrive_whole(three, clients):
     assert [client.recv(timeout=10) for client in found] == [raw] * 2
 
 
+def test_a_channel_that_was_only_looked_into_leaves_nothing_in_redis(three, redis, clients):
+    found = [clients(one.client("sub wish")) for one in three[:2]]
+    settled(three, "wish", 2)
+    for client in found:
+        client.close()
+    settled(three, "wish", 0)
+    eventually(lambda: redis.command("KEYS", "*wish*") == "", 5, "no key is left")
+
+
 def test_malformed_bytes_on_the_bus_are_dropped_and_counted(three, redis, clients):
     client = clients(three[0].client("sub bad"))
     settled(three, "bad", 1)

@@ -93,6 +93,8 @@ class Exchange:
             channel.followers.pop(node, None)
             if node in channel.in_it:
                 changes.append((name, self.attend(node, name, 0)))
+            else:
+                self._drop_unheard(name)
         return [(name, change) for name, change in changes if change != UNCHANGED]
 
     def listen(self, node: str, topic: str, listener: Listener) -> None:
@@ -124,6 +126,7 @@ class Exchange:
         """No longer."""
         if channel in self._channels:
             self._channels[channel].followers.pop(node, None)
+            self._drop_unheard(channel)
 
     def publish(self, name: str, data: bytes) -> int:
         """To all that follow; how many subscribers there are."""
@@ -171,6 +174,7 @@ class Exchange:
         else:
             found.in_it.pop(node, None)
         after, users_after = found.subscribers(), found.users()
+        self._drop_unheard(channel)
         return Change(
             occupied=bool(after and not before),
             vacated=bool(before and not after),
@@ -188,6 +192,12 @@ class Exchange:
         if found is None:
             found = self._channels[name] = _Channel(self._epoch())
         return found
+
+    def _drop_unheard(self, name: str) -> None:
+        """Forget a channel that nobody uses and nothing was published to: clients may name many."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.is_unused and not channel.offset:
+            del self._channels[name]
 
     def _keep(self, channel: _Channel, entry: Entry) -> None:
         channel.past.append(_Past(entry, channel.time))
@@ -208,6 +218,9 @@ class Exchange:
                 self._drop_oldest(channel)
             if channel.is_unused and now - channel.time > self.KEEP_POSITION:
                 del self._channels[name]
+            elif not channel.past:
+                # What has nothing to forget stands in nobody's way.
+                self._channels.move_to_end(name)
 
     def _first(self, most: int) -> Iterable[str]:
         for _, name in zip(range(most), self._channels, strict=False):

@@ -84,7 +84,8 @@ end
 ATTEND = Script(
     _ATTENDANCE
     + """
--- KEYS in, who, the node's who, the node's in  ARGV node, channel, count, joined, left, anew
+-- KEYS in, who, the node's who, the node's in, at
+-- ARGV node, channel, count, joined, left, anew, topic
 local before = total(KEYS[1])
 local joined, left = {}, {}
 if ARGV[3] == '0' then
@@ -107,6 +108,11 @@ for _, user in ipairs(coming) do come(KEYS[2], KEYS[3], user, joined) end
 local after = total(KEYS[1])
 local occupied = before == 0 and after > 0
 local vacated = before > 0 and after == 0
+-- Clients may name many channels. Where nothing was published, nobody comes back to a place.
+if after == 0 and redis.call('HGET', KEYS[5], 'o') == '0'
+        and redis.call('PUBSUB', 'NUMSUB', ARGV[7])[2] == 0 then
+    redis.call('DEL', KEYS[5])
+end
 return {occupied and 1 or 0, vacated and 1 or 0, joined, left}
 """
 )

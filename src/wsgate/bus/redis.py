@@ -210,9 +210,10 @@ class RedisBus:
             lua.ATTEND,
             (
                 *(keys.attendance(channel), keys.who(channel)),
-                *(keys.who_of(node, channel), keys.channels_of(node)),
+                *(keys.who_of(node, channel), keys.channels_of(node), keys.at(channel)),
             ),
             *(node, channel, count, json.dumps([*joined]), json.dumps([*left]), int(anew)),
+            keys.channel_topic(channel),
         )
         return asked.addCallbacks(
             lambda said: Change(bool(said[0]), bool(said[1]), _names(said[2]), _names(said[3])),
