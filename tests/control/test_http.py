@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from zope.interface import directlyProvides
 
+from wsgate.channels import BusAway, BusError, BusUnanswered
 from wsgate.control import factory, http
 from wsgate.control.answers import Endpoint, Refusal, told
 from wsgate.control.factory import ControlFactory, ControlLimits
@@ -472,6 +473,15 @@ def test_an_action_may_refuse(later):
 
     answer, closed = Interface(action=action).ask(GET)
     assert read(answer)[2] == {"error": {"status": 409, "reason": "not now"}}
+    assert not closed
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(BusAway("away"), 503), (BusError("no"), 503), (BusUnanswered("?"), 504)]
+)
+def test_other_processes_that_cannot_be_asked_are_no_fault_of_ours(error, status):
+    answer, closed = Interface(action=lambda asked: fail(error)).ask(GET)
+    assert read(answer)[2] == {"error": {"status": status, "reason": str(error)}}
     assert not closed
 
 

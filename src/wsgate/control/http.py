@@ -16,6 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from wsgate.channels import BusError, BusUnanswered
 from wsgate.control.answers import Answer, Asked, Refusal, answer, refused
 from wsgate.floods import CalmLogger
 from wsgate.http1 import response
@@ -78,6 +79,10 @@ class ControlRequest(Request):
             return failure.value.answer
         if isinstance(failure.value, TimeoutError):
             return refused(504, "those who were asked did not answer in time")
+        if isinstance(failure.value, BusUnanswered):
+            return refused(504, str(failure.value))
+        if isinstance(failure.value, BusError):
+            return refused(503, str(failure.value), ("Retry-After", "1"))
         return self._broken(failure)
 
     def _broken(self, failure: Failure) -> Answer:

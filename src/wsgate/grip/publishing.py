@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from wsgate.channels import ChannelError, Channels, Message
 from wsgate.control.answers import Action, Answer, Asked, Endpoint, told
@@ -83,8 +84,11 @@ class _Publishing:
         self._source()
         deliveries, refused = self._offer(items)
         delivered = 0
-        for delivery in deliveries:
-            delivered += await delivery
+        outcome: Any
+        for is_done, outcome in await DeferredList(deliveries, consumeErrors=True):
+            if not is_done:
+                outcome.raiseException()
+            delivered += outcome
         if refused is not None:
             answer = _text(503 if refused.limit == "publish_backlog" else 400, str(refused))
             return answer._replace(headers=(("Retry-After", "1"),))
