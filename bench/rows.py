@@ -134,6 +134,7 @@ ROWS = (
     Row(
         *("fanout", "one message of 64 bytes to 10,000 subscribers", "fanout", 10000),
         group="fanout",
+        in_quick=False,
         quick_clients=2000,
         variant="fanout",
         kept_only=True,
