@@ -21,7 +21,7 @@ from tests.faults.cases import CASES
 RECORD = Path(__file__).parents[1] / "reports/faults.json"
 
 # A test says what is true, not how fast: on a busy machine any example may take long.
-hypothesis.settings.register_profile("any-speed", deadline=None)
+hypothesis.settings.register_profile("any-speed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("any-speed")
 
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
