@@ -105,8 +105,9 @@ class Neighbours:
             said = json.loads(message.payload)
             if said["node"] != self.connection_id:
                 self._heard(said)
-        except (ValueError, KeyError, TypeError):
-            _log.warn("pusher: what another process said is not understood", kind="neighbours")
+        except Exception:
+            # Were it raised, those who hear the same message after this would not.
+            _log.failure("pusher: what another process said is not understood", kind="neighbours")
         return True
 
     def close(self, code: int, reason: str) -> None:
@@ -152,13 +153,13 @@ class Neighbours:
         return question.result
 
     def _begin(self) -> None:
+        self._beat = self._timeouts.call_later(BEAT, self._say_alive)
         self._say("hello")
         self._say_all()
-        self._beat = self._timeouts.call_later(BEAT, self._say_alive)
 
     def _say_alive(self) -> None:
-        self._say("alive")
         self._beat = self._timeouts.call_later(BEAT, self._say_alive)
+        self._say("alive")
         now = self._timeouts.seconds()
         for node, other in tuple(self._others.items()):
             if now - other.heard > SILENCE:
@@ -175,7 +176,7 @@ class Neighbours:
         said = {"node": self.connection_id, "seq": self._seq, "say": what, **more}
         try:
             told = self._all.publish(self._name, Message(encoded(said).encode()))
-        except ChannelError as error:
+        except (BusError, ChannelError) as error:
             _log.warn("pusher: {error}", error=str(error), kind="neighbours")
             return
         told.addErrback(self._not_told)
