@@ -10,7 +10,13 @@ from wsgate.fastcgi import BackendUnavailable, Response
 from wsgate.pusher.app import WEBHOOKS, App
 from wsgate.pusher.cache import Cache
 from wsgate.pusher.signatures import signature
-from wsgate.pusher.webhooks import MOST_WAITING, RETRIES, Webhooks
+from wsgate.pusher.webhooks import (
+    MOST_BYTES_IN_BATCH,
+    MOST_BYTES_WAITING,
+    MOST_WAITING,
+    RETRIES,
+    Webhooks,
+)
 from wsgate.timeouts import Timeouts
 
 
@@ -96,6 +102,37 @@ def test_one_batch_is_under_way_at_a_time_and_has_a_hundred_events(webhooks, scr
     assert [event["event"] for asked in script.asked for event in asked["events"]] == [
         f"client-{number}" for number in range(250)
     ]
+
+
+def test_long_events_make_a_batch_that_php_takes(webhooks, script, clock):
+    data = "x" * (MOST_BYTES_IN_BATCH // 4)
+    for number in range(8):
+        webhooks.tell("client_event", event=f"client-{number}", data=data)
+    webhooks.tell("client_event", event="client-8", data=data * 5)
+    for _ in range(5):
+        clock.advance(0.2)
+    assert [len(asked["events"]) for asked in script.asked] == [3, 3, 2, 1]
+    assert balance(webhooks) == (9, 9, 0)
+
+
+def test_what_clients_say_fills_no_memory_while_the_script_is_away(webhooks, script, clock):
+    script.status = None
+    about = {"event": "client-x", "data": "x" * 100_000}
+    fit = MOST_BYTES_WAITING // len(
+        json.dumps({"name": "client_event", **about}, separators=(",", ":"))
+    )
+    for _ in range(fit + 3):
+        webhooks.tell("client_event", **about)
+    assert balance(webhooks) == (fit + 3, 0, 3)
+    clock.advance(0.2)
+    script.status = 200
+    script.pending.callback(answer(200))
+    for _ in range(fit):
+        clock.advance(0.2)
+    assert balance(webhooks) == (fit + 3, fit, 3)
+    webhooks.tell("client_event", **about)
+    clock.advance(0.2)
+    assert balance(webhooks) == (fit + 4, fit + 1, 3)
 
 
 def test_only_what_was_asked_for_is_told(clock, script):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -29,13 +30,17 @@ MOST_IN_BATCH = 100
 MOST_WAITING = 10_000
 """Events that wait for the script; more are dropped, the newest first."""
 
+MOST_BYTES_IN_BATCH = 1024 * 1024
+"""Below PHP's post_max_size. A single event may be longer."""
+MOST_BYTES_WAITING = 16 * 1024 * 1024
+"""The same for bytes: clients say what is in theirs."""
+
 RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 57.0)
 """Seconds before each further try of a batch: five minutes in all, then it is dropped."""
 
 RELOAD = 3.0
 """Seconds in which a page that is loaded anew comes back: nobody has left then."""
 
-Event = dict[str, object]
 Ask = Callable[[bytes, str], "Deferred[Response]"]
 
 _log = CalmLogger(namespace="wsgate")
@@ -75,7 +80,8 @@ class Webhooks:
         self._timeouts = timeouts
         self._ask = ask
         self._now = now
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._ending: dict[Hashable, Timeout] = {}
         self._timer: Timeout | None = None
         self._is_asking = False
@@ -86,10 +92,13 @@ class Webhooks:
         if name not in self._app().webhooks:
             return
         self.counts.gathered += 1
-        if len(self._waiting) >= MOST_WAITING:
+        event = encoded({"name": name, **about}).encode()
+        is_full = self._waiting_bytes + len(event) > MOST_BYTES_WAITING
+        if is_full or len(self._waiting) >= MOST_WAITING:
             self.counts.dropped += 1
             return
-        self._waiting.append({"name": name, **about})
+        self._waiting.append(event)
+        self._waiting_bytes += len(event)
         if self._timer is None and not self._is_asking:
             self._timer = self._timeouts.call_later(GATHER, self._next)
 
@@ -116,14 +125,24 @@ class Webhooks:
         self._timer = None
         if not self._waiting:
             return
-        batch = [self._waiting[i] for i in range(min(len(self._waiting), MOST_IN_BATCH))]
-        body = encoded({"time_ms": int(self._now() * 1000), "events": batch}).encode()
+        batch = self._batch()
+        body = b'{"time_ms":%d,"events":[%b]}' % (self._now() * 1000, b",".join(batch))
         self._is_asking = True
         asked = self._ask(body, signature(self._app().secret, body))
         asked.addCallback(check_response).addCallbacks(
             lambda _: self._done(len(batch)), self._failed, errbackArgs=(len(batch),)
         )
         asked.addErrback(lambda failure: _log.failure("webhooks", failure))
+
+    def _batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        for event in islice(self._waiting, MOST_IN_BATCH):
+            size += len(event)
+            if batch and size > MOST_BYTES_IN_BATCH:
+                break
+            batch.append(event)
+        return batch
 
     def _done(self, count: int) -> None:
         self.counts.told += count
@@ -157,7 +176,7 @@ class Webhooks:
         self._is_asking = False
         self._tries = 0
         for _ in range(count):
-            self._waiting.popleft()
+            self._waiting_bytes -= len(self._waiting.popleft())
         if self._waiting:
             self._timer = self._timeouts.call_later(0, self._next)
 
