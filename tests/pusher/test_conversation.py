@@ -575,6 +575,21 @@ def test_who_is_told_of_many_members_waits_for_its_next_turn(house):
     assert client.queue_length == 0
 
 
+def test_who_comes_and_goes_before_many_connections_waits_for_its_next_turn(house):
+    for _ in range(AT_ONCE):
+        subscribe(house.client(), "presence-a", {"user_id": "one"})
+    client = house.client()
+    for _ in range(2):
+        subscribe(client, "presence-a", {"user_id": "x"})
+    assert client.queue_length == 1
+    house.clock.advance(0)
+    for _ in range(2):
+        say(client, "pusher:unsubscribe", {"channel": "presence-a"})
+    assert client.queue_length == 1
+    house.clock.advance(0)
+    assert client.queue_length == 0
+
+
 def test_while_a_client_takes_nothing_its_messages_wait(house):
     client = house.client()
     client.output_paused()

@@ -152,6 +152,7 @@ class PusherConversation(Conversation):
                 self._subscribe(said)
             case Unsubscribe(channel):
                 if names.user_of(channel) is None:
+                    self._spend(self._application.presence.audience(channel))
                     self._application.unsubscribe(self, channel)
             case ClientEvent():
                 self._client_event(said)
@@ -174,8 +175,10 @@ class PusherConversation(Conversation):
                 raise NotSubscribed("LimitReached", _FULL, 4100)
             self._application.subscribe(self, asked.channel, person)
             if person is not None:
-                # It has been told of each of them.
-                self._spend(len(self._application.presence.members(asked.channel)))
+                # It has been told of each member, and each connection of it.
+                presence = self._application.presence
+                self._spend(len(presence.members(asked.channel)))
+                self._spend(presence.audience(asked.channel))
         except NotSubscribed as error:
             self._not_subscribed(asked.channel, error)
         except ChannelError:

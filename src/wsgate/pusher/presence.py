@@ -52,6 +52,10 @@ class Presence:
         roster = self._rosters.get(channel)
         return roster.members if roster is not None else {}
 
+    def audience(self, channel: str) -> int:
+        """How many connections here are told of who comes and goes."""
+        return len(self._here.get(channel, ()))
+
     def join(self, channel: str, subscriber: Subscriber, person: Person) -> None:
         """A connection has come. Harmless when it was there."""
         here = self._here.setdefault(channel, {})
