@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -81,6 +81,8 @@ class RedisBus:
 
     def stop(self) -> Deferred[None]:
         """Give the lease up, so that another node takes our presence away, and disconnect."""
+        if not self._renewal.running:
+            return succeed(None)
         self._renewal.stop()
         self._give_up(BusAway("wsgate stops"), everything=True)
         resigned = self._client.run(lua.RESIGN, (self._keys.nodes,), self._node)
