@@ -646,6 +646,16 @@ LINES = [
         "a-z 0-9 _ . : -",
     ),
     (
+        {
+            "route": [
+                {"path": path, "script": "ws.php", "dialect": "grip", "grip_prefix": prefix}
+                for path, prefix in [("/b", "ab"), ("/a", "a"), ("/c", "b"), ("/d", "b")]
+            ]
+        },
+        'route[/b].grip_prefix = "ab": begins with another route\'s prefix, "a", which would '
+        "reach these channels; end both with -",
+    ),
+    (
         {"route": [{"script": "ws.php", "dialect": "grip", "grip_key_file": "no.key"}]},
         'route[/].grip_key_file = "no.key": no such file ("FOLDER/no.key")',
     ),

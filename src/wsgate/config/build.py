@@ -12,7 +12,7 @@ from typing import Any
 from wsgate.config.about import described
 from wsgate.config.checks import is_unix_endpoint
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
-from wsgate.config.grip import check_grip
+from wsgate.config.grip import check_grip, check_prefixes
 from wsgate.config.limits import Limits
 from wsgate.config.pusher import (
     check_dialect,
@@ -48,6 +48,7 @@ def build(sources: Iterable[Source]) -> Settings:
     pools = {name: _make_pool(name, values) for name, values in given.pools.items()}
     routes = tuple(_make_route(path, values, pools) for path, values in given.routes.items())
     check_routes(routes)
+    check_prefixes(routes)
     if not routes and not gateway.demo:
         raise ConfigError(
             "no route; give --script FILE (the PHP script that gets the messages) or --demo"
