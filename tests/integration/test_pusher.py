@@ -510,7 +510,9 @@ def test_two_workers_are_one_application(js, tmp_path_factory):
         def all_are_seen():
             users = application.ask("GET", "/channels/presence-room/users")["users"]
             channels = application.ask("GET", "/channels")["channels"]
-            return len(users) == channels["presence-room"]["subscription_count"] == len(names)
+            # PHP has no other way to show an empty object.
+            counts = channels or {"presence-room": {"subscription_count": 0}}
+            return len(users) == counts["presence-room"]["subscription_count"] == len(names)
 
         # By each worker: whichever answers.
         for _ in range(4):
