@@ -8,6 +8,7 @@ from tests.fakes import FakeBook, FakePool
 from wsgate import cgi
 from wsgate.fastcgi import BackendUnavailable, Lane, PoolStopped, QueueFull, ResponseCutOff
 from wsgate.gateway import DepartureLimits, Register, Route
+from wsgate.gateway.departures import ENTRY_SIZE
 from wsgate.gateway.register import SWEEP_EVERY
 from wsgate.gateway.wayout import AHEAD, LONGEST_PAUSE
 from wsgate.journal import Entry
@@ -246,6 +247,25 @@ def test_of_too_many_the_oldest_is_given_up_counted_and_logged():
     counter.answer()
     assert counter.book.entries == {}
     assert counter.departures.outcomes["delivered"] == 2
+
+
+def test_of_long_ones_the_oldest_is_given_up_before_they_are_too_many(monkeypatch):
+    monkeypatch.setattr("wsgate.gateway.departures.LEAST_SIZE", 0)
+    counter = Counter(backlog=3)
+    full = 3 * ENTRY_SIZE
+    ids = ["a" * (full // 2), "b" * (full - full // 2)]
+    counter.leave(*ids)
+    assert set(counter.book.entries) == set(ids)
+    counter.leave("c")
+    assert set(counter.book.entries) == {ids[1], "c"}
+    assert counter.departures.outcomes["too many"] == 1
+
+
+def test_a_few_long_ones_are_no_flood():
+    counter = Counter(backlog=2)
+    ids = [letter * 3 * ENTRY_SIZE for letter in "ab"]
+    counter.leave(*ids)
+    assert set(counter.book.entries) == set(ids)
 
 
 def test_a_second_word_of_the_same_end_is_none():

@@ -198,7 +198,8 @@ class Gateway:
         metadata=about(
             Count(1, 10**7),
             "disconnects that are kept for a PHP that cannot be told, in each process",
-            limit="more: the oldest is given up, logged and counted",
+            limit="more, or more than 2 KiB for each on the average: the oldest is given up, "
+            "logged and counted",
             why="about 200 MiB of disk and of memory",
         ),
     )

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("delivered", "too old", "too many")
 
+ENTRY_SIZE = 2048
+"""Bytes of variables that a disconnect may have on the average of a full backlog. Most have less; a
+client may send as much as a handshake's header holds."""
+
+LEAST_SIZE = 16 * 2**20
+"""Bytes that all may have however small the backlog is: a few long ones are no flood."""
+
 _log = CalmLogger(namespace="wsgate")
 
 
@@ -83,6 +90,8 @@ class Departures:
         self.retries = 0
         """Requests that were made because an earlier one failed."""
         self._pending: dict[str, Departure] = {}
+        self._size = 0
+        """Bytes of the variables of all of these."""
         self._ways_out: dict[str, WayOut] = {}
         self._waiters: list[Deferred[None]] = []
         self._elsewhere = 0
@@ -104,6 +113,7 @@ class Departures:
             return
         departure = Departure(entry)
         self._pending[entry.connection_id] = departure
+        self._size += len(entry.params)
         self._bound()
         if not departure.is_dropped:
             self._way_out(entry.path, route).add(departure)
@@ -159,7 +169,9 @@ class Departures:
                 waiter.callback(None)
 
     def _bound(self) -> None:
-        while len(self._pending) > self.limits.backlog:
+        backlog = self.limits.backlog
+        most = max(backlog * ENTRY_SIZE, LEAST_SIZE)
+        while len(self._pending) > backlog or self._size > most:
             oldest = next(iter(self._pending.values()))
             self._drop(oldest, "too many", "gateway.disconnect_backlog")
 
@@ -175,6 +187,7 @@ class Departures:
     def _forget(self, departure: Departure, outcome: str) -> None:
         departure.is_dropped = True
         if self._pending.pop(departure.entry.connection_id, None) is not None:
+            self._size -= len(departure.entry.params)
             self.outcomes[outcome] += 1
             self.keeper.remove(departure.entry.connection_id)
 
