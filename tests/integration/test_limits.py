@@ -91,12 +91,15 @@ def test_over_tls_a_client_without_a_place_is_gone_before_the_handshake(connecti
         secure = context.wrap_socket(first.socket)
         secure.sendall(SHAKE)
         assert secure.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+        def connect(host):
+            client = connections.enter_context(Client(running, host))
+            context.wrap_socket(client.socket).close()
+
         # So soon that connecting itself may fail.
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            second = connections.enter_context(Client(running, "127.0.0.5"))
-            context.wrap_socket(second.socket)
-        third = connections.enter_context(Client(running, "127.0.0.6"))
-        context.wrap_socket(third.socket).close()
+            connect("127.0.0.5")
+        connect("127.0.0.6")
         assert "Traceback" not in running.log()
         secure.close()
 
