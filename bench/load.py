@@ -17,6 +17,7 @@ from typing import Any
 
 import picows
 
+from bench.loop import run
 from bench.opening import percentile
 
 _CONNECTING_AT_ONCE = 64
@@ -195,15 +196,5 @@ async def _main() -> None:
     print(json.dumps(result), flush=True)
 
 
-def main() -> None:
-    """Run what the specification says."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(_main())
-    else:
-        uvloop.run(_main())
-
-
 if __name__ == "__main__":
-    main()
+    run(_main())

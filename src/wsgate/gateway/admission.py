@@ -16,6 +16,7 @@ from wsgate.gateway.answer import (
     reply_to_response,
 )
 from wsgate.gateway.streams import stream_kind
+from wsgate.http1 import RequestHead
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -51,6 +52,12 @@ class Admission(NamedTuple):
     first: Reply | None
     fault: NotAnAnswer | None
     warnings: tuple[str, ...]
+
+
+def offered_subprotocols(head: RequestHead) -> frozenset[str]:
+    """The subprotocols that a handshake offers, RFC 6455 §4.2.1."""
+    offered = head.tokens(b"sec-websocket-protocol")
+    return frozenset(token.decode("latin-1") for token in offered)
 
 
 def admission(

@@ -8,16 +8,20 @@ from twisted.python.failure import Failure
 
 from wsgate.fastcgi import (
     ApplicationOverloaded,
-    ConnectionPool,
-    Lane,
     NotSent,
     Request,
     Response,
-    Unsent,
     encode_params,
 )
-from wsgate.gateway.admission import Accepted, Admission, RefusedByBackend, admission
+from wsgate.gateway.admission import (
+    Accepted,
+    Admission,
+    RefusedByBackend,
+    admission,
+    offered_subprotocols,
+)
 from wsgate.gateway.answer import ScriptMissing, failure_of, reply_to_failure
+from wsgate.gateway.connecting import ClientGone, Connect, outcome_of
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register, Visit
@@ -26,10 +30,6 @@ from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line
 
 NO_MESSAGES = (1008, "this path takes no messages")
-
-
-class ClientGone(Exception):
-    """The client left before it was let in, and PHP was not asked."""
 
 
 NEVER_RAN = (RefusedByBackend, ClientGone, NotSent, ApplicationOverloaded, ScriptMissing)
@@ -72,10 +72,9 @@ class EventfulConversation(Conversation):
     ) -> None:
         number = encode_params([(b"WSGATE_SEQUENCE", str(register.sequence()).encode())])
         super().__init__(connection_id, route, number + params, peer, limits)
-        offered = head.tokens(b"sec-websocket-protocol")
-        self._offered = frozenset(token.decode("latin-1") for token in offered)
+        self._offered = offered_subprotocols(head)
         self._subprotocol = subprotocol
-        self._connecting: tuple[ConnectionPool, Unsent, Deferred[Response]] | None = None
+        self._connecting: Connect | None = None
         self._admission: Admission | None = None
         self._register = register
         self._visit: Visit | None = None
@@ -120,9 +119,7 @@ class EventfulConversation(Conversation):
         """Nobody waits any more: a request that was not sent never is."""
         super().abandon()
         if self._connecting is not None:
-            pool, unsent, turn = self._connecting
-            if pool.withdraw(unsent):
-                turn.errback(ClientGone("the client left before PHP was asked"))
+            self._connecting.abandon()
 
     def connection_lost(self, code: int = 1006, reason: str = "") -> None:
         """The client is gone; PHP hears of it after the last message it has."""
@@ -197,15 +194,11 @@ class EventfulConversation(Conversation):
         try:
             response = await self._ask_connect()
             admitted = admission(response.stdout, response.stderr, self._offered, self._subprotocol)
-        except RefusedByBackend:
-            self._count("refused")
-            raise
-        except ClientGone:
-            self._count("gone")
-            raise
         except Exception as error:
-            self._count("failed")
-            self._note_failure("connect", error, getattr(error, "stderr", b""))
+            outcome = outcome_of(error)
+            self._count(outcome)
+            if outcome == "failed":
+                self._note_failure("connect", error, getattr(error, "stderr", b""))
             raise
         self._count("accepted")
         self._use_subprotocol(admitted.accepted.subprotocol)
@@ -224,14 +217,10 @@ class EventfulConversation(Conversation):
             self._note("connect", LogLevel.warn, one_line(warning), kind=warning)
 
     async def _ask_connect(self) -> Response:
-        turn: Deferred[Response] = Deferred()
-        pool = self._route.pool
         params = self._route.event_params("connect") + self._params
-        unsent = pool.ask(Request(params, b""), turn, Lane.CONNECT)
-        if unsent is not None and not turn.called:
-            self._connecting = (pool, unsent, turn)
+        self._connecting = Connect(self._route.pool, Request(params, b""))
         try:
-            return await turn
+            return await self._connecting.answer
         finally:
             self._connecting = None
 

@@ -9,19 +9,19 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
 from wsgate.channels import Message
-from wsgate.fastcgi import ConnectionPool, Lane, Request, Response, Unsent, encode_params
+from wsgate.fastcgi import Lane, Request, Response, encode_params
 from wsgate.gateway import (
     Accepted,
     Conversation,
     Peer,
     QueueLimits,
-    RefusedByBackend,
     Reply,
     Route,
 )
 from wsgate.gateway.actions import Close
+from wsgate.gateway.admission import offered_subprotocols
+from wsgate.gateway.connecting import Connect, outcome_of
 from wsgate.gateway.conversation import _NO_QUEUE
-from wsgate.gateway.eventful import ClientGone
 from wsgate.gateway.route import subprotocol_params
 from wsgate.grip.answer import Deed, GripAnswer, Say, deeds, opening, read_answer
 from wsgate.grip.controlled import Controlled
@@ -70,12 +70,11 @@ class GripConversation(Conversation):
         params = params.removesuffix(subprotocol_params(subprotocol))
         params += encode_params([(b"HTTP_CONNECTION_ID", connection_id.encode())])
         super().__init__(connection_id, route, params, peer, limits)
-        offered = head.tokens(b"sec-websocket-protocol")
-        self._offered = frozenset(token.decode("latin-1") for token in offered)
+        self._offered = offered_subprotocols(head)
         self._subprotocol = subprotocol
         self._shared = shared
         self._controlled = Controlled(self, peer.channels, shared)
-        self._opening: tuple[ConnectionPool, Unsent, Deferred[Response]] | None = None
+        self._opening: Connect | None = None
         self._todo: list[Deed] = []
         self._batch = 0
         self._serial = 0
@@ -97,15 +96,11 @@ class GripConversation(Conversation):
     async def _open(self) -> Accepted:
         try:
             answer, accepted = await self._admit()
-        except RefusedByBackend:
-            self._count("refused")
-            raise
-        except ClientGone:
-            self._count("gone")
-            raise
         except Exception as error:
-            self._count("failed")
-            self._log_failure(error, getattr(error, "stderr", b""))
+            outcome = outcome_of(error)
+            self._count(outcome)
+            if outcome == "failed":
+                self._log_failure(error, getattr(error, "stderr", b""))
             raise
         self._count("accepted")
         self._hears = True
@@ -129,13 +124,9 @@ class GripConversation(Conversation):
         return answer, accepted
 
     async def _ask_open(self) -> Response:
-        turn: Deferred[Response] = Deferred()
-        pool = self._route.pool
-        unsent = pool.ask(self._request(encode_events([OPEN])), turn, Lane.CONNECT)
-        if unsent is not None and not turn.called:
-            self._opening = (pool, unsent, turn)
+        self._opening = Connect(self._route.pool, self._request(encode_events([OPEN])))
         try:
-            return await turn
+            return await self._opening.answer
         finally:
             self._opening = None
 
@@ -332,9 +323,7 @@ class GripConversation(Conversation):
             self._route.tally.gone += self._batch
             self._over()
         if self._opening is not None:
-            pool, unsent, turn = self._opening
-            if pool.withdraw(unsent):
-                turn.errback(ClientGone("the client left before PHP was asked"))
+            self._opening.abandon()
 
     def connection_lost(self, code: int = 1006, reason: str = "") -> None:
         """The client is gone. PHP hears of it once, after the request in flight."""
