@@ -32,6 +32,7 @@ ALLOWED = {
         *("compiled", "cgi", "channels", "fastcgi", "floods", "http1", "journal", "oneline"),
         "timeouts",
     },
+    "hooks": {"channels", "timeouts"},
     "journal": set(),
     "grip": {
         *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),
@@ -156,6 +157,9 @@ SANS_IO = [
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls", "subscribing")),
     "gateway/actions.py",
+    "hooks/connection.py",
+    "hooks/hook.py",
+    "hooks/message.py",
     "channels/names.py",
     "channels/message.py",
     "channels/member.py",

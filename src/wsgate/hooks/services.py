@@ -1,0 +1,28 @@
+"""What a hook may use of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsgate.channels import Channels
+from wsgate.timeouts import Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Made once for each process, and handed to every hook that is made."""
+
+    reactor: Any
+    """Twisted's, whose clock `timeouts` follow."""
+    wall: Callable[[], float]
+    """Unix time in seconds."""
+    timeouts: Timeouts
+    channels: Channels
+    """All open connections, of all processes where there is a bus."""
+    stores: Mapping[str, Any]
+    """Those of [stores], by name: `wsgate.stores` has their classes."""
+    count: Callable[[str, str], None]
+    """Adds one to the metric of a hook by its name in the settings and what happened, a short
+    word: `wsgate_hook_outcomes_total{hook,outcome}`."""
