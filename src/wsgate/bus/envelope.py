@@ -52,6 +52,8 @@ class Kind(IntEnum):
     CLOSE_USER = 9
     CLOSE_SUBSCRIBERS = 10
     """Of a channel, among its messages; the payload as in CLOSE_CONNECTION."""
+    NOTICE = 11
+    """To whoever listens to the topic that it is sent to; no client hears of it."""
 
 
 _KINDS = {int(kind): kind for kind in Kind}

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from wsgate.bus.attendance import Attendance
-from wsgate.bus.envelope import Envelope, Kind, encode, is_connection_id
+from wsgate.bus.envelope import Envelope, EnvelopeError, Kind, decode, encode, is_connection_id
 from wsgate.bus.followed import FollowedChannels, code_and_reason, message_in
 from wsgate.bus.interface import Bus, Change, Presence
 from wsgate.bus.nodes import Nodes
@@ -26,10 +26,13 @@ from wsgate.channels import (
     Member,
     Message,
     check_channel,
+    check_notice,
 )
 from wsgate.channels.channel import Channel
 from wsgate.floods import CalmLogger
 from wsgate.node import NODE, node_of
+
+_NOTICE = "notice:"
 
 _log = CalmLogger(namespace="wsgate.bus")
 
@@ -50,6 +53,7 @@ class SharedChannels(FollowedChannels):
     ) -> None:
         super().__init__(clock, limits, hits, bus)
         self.node = node
+        self._was_up = False
         self._attendance = Attendance(clock, bus, self._channels, self.node_swept)
         self._nodes = Nodes(
             clock,
@@ -107,6 +111,14 @@ class SharedChannels(FollowedChannels):
     def _user_went(self, user: str) -> None:
         self.bus.unlisten(f"user:{user}")
 
+    def _topic_came(self, topic: str) -> None:
+        # Before the bus is there it takes nothing; see `bus_up`.
+        if self._was_up:
+            self.bus.listen(_NOTICE + topic)
+
+    def _topic_went(self, topic: str) -> None:
+        self.bus.unlisten(_NOTICE + topic)
+
     # -- what the bus tells
 
     def bus_up(self) -> None:
@@ -114,8 +126,13 @@ class SharedChannels(FollowedChannels):
         self.bus.listen(f"node:{self.node}")
         for user in self._users:
             self.bus.listen(f"user:{user}")
+        for topic in self._notices.topics():
+            self.bus.listen(_NOTICE + topic)
         self._follow_again()
         self._attendance.tell_everything()
+        if self._was_up:
+            self._notices.missed()
+        self._was_up = True
 
     def bus_down(self, why: str) -> None:
         """`Listener`: it takes none any more."""
@@ -200,6 +217,22 @@ class SharedChannels(FollowedChannels):
             connection_id, Kind.UNSUBSCRIBE, check_channel(channel).encode()
         )
 
+    # -- notices
+
+    def notify(self, topic: str, payload: bytes) -> Deferred[int]:
+        """See `Channels`; fires once the bus has it. Where the bus fails, this process was told."""
+        check_notice(topic, payload)
+        notice = encode(Envelope(Kind.NOTICE, self.node, payload=payload))
+        self._notices.tell(topic, payload)
+        return self.bus.send(_NOTICE + topic, notice)
+
+    def _notice_came(self, topic: str, data: bytes) -> None:
+        notice = decode(data)
+        if notice.kind is not Kind.NOTICE:
+            raise EnvelopeError("no notice, where notices are sent")
+        if notice.node != self.node:
+            self._notices.tell(topic, notice.payload)
+
     # -- what there is
 
     def connection_info(self, connection_id: str) -> Deferred[dict[str, object] | None]:
@@ -226,7 +259,10 @@ class SharedChannels(FollowedChannels):
     def message_sent(self, topic: str, data: bytes) -> None:
         """`Listener`: another node asks, or answers."""
         try:
-            self._nodes.message_sent(data)
+            if topic.startswith(_NOTICE):
+                self._notice_came(topic.removeprefix(_NOTICE), data)
+            else:
+                self._nodes.message_sent(data)
         except ValueError as error:
             self._drop(error)
 

@@ -10,8 +10,10 @@ from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, ChannelSet, Member
 from wsgate.channels.message import Message
 from wsgate.channels.names import check_channel, check_user, is_plain_channel
+from wsgate.channels.notices import LONGEST_NOTICE, check_notice
 
 __all__ = [
+    "LONGEST_NOTICE",
     "NO_CHANNELS",
     "WAITING_OVERHEAD",
     "BusAway",
@@ -24,6 +26,7 @@ __all__ = [
     "Member",
     "Message",
     "check_channel",
+    "check_notice",
     "check_user",
     "is_plain_channel",
 ]

@@ -13,6 +13,7 @@ from wsgate.channels.fanout import Act
 from wsgate.channels.member import Member
 from wsgate.channels.message import Message
 from wsgate.channels.names import check_channel
+from wsgate.channels.notices import OnMissed, OnNotice, check_notice
 from wsgate.channels.published import Published
 from wsgate.channels.rooms import Rooms, new_channel
 
@@ -175,6 +176,43 @@ class Channels(Rooms):
         if member is not None:
             act(member)
         return succeed(member is not None)
+
+    # -- notices
+
+    def notify(self, topic: str, payload: bytes) -> Deferred[int]:
+        """Tell all processes that listen to `topic`, this one at once; fires with how many did.
+
+        What is told is neither kept nor repeated, and no client hears of it.
+
+        Raises:
+            ValueError: see `wsgate.channels.notices.check_notice`.
+        """
+        check_notice(topic, payload)
+        return succeed(int(self._notices.tell(topic, payload)))
+
+    def on_notice(
+        self, topic: str, function: OnNotice, missed: OnMissed | None = None
+    ) -> Callable[[], None]:
+        """Let `function` have the payload of each notice of `topic`, from whichever process.
+
+        Args:
+            missed: called when other processes could be reached again, so that notices may be lost.
+
+        Returns:
+            What ends it.
+
+        Raises:
+            ValueError: see `wsgate.channels.notices.check_notice`.
+        """
+        check_notice(topic, b"")
+        ticket = self._notices.add(topic, function, missed)
+
+        def end() -> None:
+            if self._notices.remove(topic, ticket):
+                self._topic_went(topic)
+
+        self._topic_came(topic)
+        return end
 
     # -- what there is
 

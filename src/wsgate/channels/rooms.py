@@ -15,6 +15,7 @@ from wsgate.channels.fanout import Fanout
 from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, Member
 from wsgate.channels.names import check_channel, check_user
+from wsgate.channels.notices import Notices
 from wsgate.channels.past import Past
 from wsgate.channels.published import Published, opening
 
@@ -55,6 +56,7 @@ class Rooms:
         self._clock = clock
         self._fanout = Fanout(clock)
         self._past = Past(clock)
+        self._notices = Notices()
         self._members: dict[str, Member] = {}
         self._channels: dict[str, Channel] = {}
         self._users: dict[str, dict[Member, None]] = {}
@@ -253,6 +255,12 @@ class Rooms:
 
     def _user_went(self, user: str) -> None:
         """The last one is not any more."""
+
+    def _topic_came(self, topic: str) -> None:
+        """Somebody here listens to notices of `topic`."""
+
+    def _topic_went(self, topic: str) -> None:
+        """Nobody does any more."""
 
 
 def new_channel(name: str) -> Channel:
