@@ -160,6 +160,7 @@ SANS_IO = [
     "hooks/connection.py",
     "hooks/hook.py",
     "hooks/message.py",
+    *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory")),
     "channels/names.py",
     "channels/message.py",
     "channels/member.py",
