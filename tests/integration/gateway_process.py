@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
+
+from tests.integration.websocket_client import connect
 
 START_DEADLINE = 30.0
 STOP_DEADLINE = 30.0
@@ -194,10 +196,7 @@ class Gateway:
 
     def connect(self, path: str = "/", **options: Any) -> ClientConnection:
         """A client, without limits of its own."""
-        options = {"compression": None, "max_size": None, "proxy": None, "open_timeout": 20} | (
-            options
-        )
-        return connect(self.url + path, **options)
+        return connect(self.url + path, **{"compression": None, "max_size": None} | options)
 
     def ask(self, message: str | bytes, path: str = "/", **options: Any) -> str | bytes:
         """Send one message on a connection of its own; the answer."""

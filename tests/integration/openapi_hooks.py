@@ -9,7 +9,8 @@ from itertools import count
 from urllib.parse import unquote
 
 import schemathesis
-from websockets.sync.client import connect
+
+from tests.integration.websocket_client import connect
 
 _numbers = count()
 _guests = []
@@ -17,7 +18,7 @@ _guests = []
 
 def open_connection():
     """A new connection's id. It reads whatever it is sent, and may be closed at any time."""
-    client = connect(os.environ["WSGATE_URL"], proxy=None, compression=None, max_size=None)
+    client = connect(os.environ["WSGATE_URL"], compression=None, max_size=None)
     client.send("who am I?")
     connection_id = client.recv(timeout=30)
     client.recv_messages.high = None

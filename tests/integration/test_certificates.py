@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
 from tests.integration.gateway_process import eventually, gateway
 from tests.integration.test_tls_service import SEEN, Authority
+from tests.integration.websocket_client import connect
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class Load:
     def _run(self, port, context):
         try:
             plain = socket.create_connection(("127.0.0.1", port), 10)
-            options = {"sock": plain, "ssl": context, "proxy": None, "open_timeout": 20}
+            options = {"sock": plain, "ssl": context}
             with connect(f"wss://localhost:{port}/", **options) as client:
                 while not self._stop.wait(0.01):
                     client.send("x")
@@ -202,7 +202,7 @@ def client_context(authority, tmp_path, name=None, signed_by=None):
 
 def ask(running, context, **headers):
     plain = socket.create_connection(("127.0.0.1", running.port), 10)
-    options = {"sock": plain, "ssl": context, "proxy": None, "additional_headers": headers}
+    options = {"sock": plain, "ssl": context, "additional_headers": headers}
     with connect(f"wss://localhost:{running.port}/", **options) as client:
         client.send("x")
         return json.loads(client.recv(timeout=20))

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway_process import Workplace, eventually, free_port, gateway, twistd
 from tests.integration.test_control import Control
+from tests.integration.websocket_client import connect
 
 SECRETS = ("s3cret-cookie", "s3cret-bearer", "s3cret-query", "s3cret-message", "s3cret-protocol")
 
@@ -112,10 +113,8 @@ def test_serving_goes_on_when_the_log_cannot_be_written_and_the_loss_is_counted(
             os.read(number, 100)
         os.close(number)
         eventually(control.ready, 20, "it is ready")
-        from websockets.sync.client import connect
-
         for said in ("a", "b"):
-            with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client:
+            with connect(f"ws://127.0.0.1:{port}/") as client:
                 client.send(said)
                 assert client.recv(timeout=10) == said
             # A refusal is a line of log.

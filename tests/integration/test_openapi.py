@@ -16,6 +16,7 @@ from tests.integration.test_control import Control
 
 TOKEN = "0123456789abcdef"
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
+ROOT = Path(__file__).parents[2]
 
 INTRODUCE = """<?php
 header('Wsgate-Subscribe: room');
@@ -82,7 +83,12 @@ def test_every_answer_is_as_described(kind, tmp_path):
                 *("--checks=all", "--continue-on-failure"),
             ],
             cwd=tmp_path,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS), "WSGATE_URL": running.url},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "SCHEMATHESIS_HOOKS": str(HOOKS),
+                "WSGATE_URL": running.url,
+            },
             capture_output=True,
             text=True,
             timeout=120,

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
 
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.nginx import find_nginx
+from tests.integration.websocket_client import connect
 
 SEEN = """<?php
 header('Content-Type: application/json');
@@ -26,7 +26,7 @@ def seen(*options, **more):
 
 
 def asked(url, **options):
-    with connect(url, proxy=None, open_timeout=20, **options) as client:
+    with connect(url, **options) as client:
         client.send("x")
         return json.loads(client.recv(timeout=20))
 

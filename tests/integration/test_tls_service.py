@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.raw_client import RawClient
+from tests.integration.websocket_client import connect
 
 SEEN = """<?php
 header('Content-Type: application/json');
@@ -116,7 +116,6 @@ def client(running, context, name="localhost", port=None):
         f"wss://{name}:{port or running.port}/",
         sock=socket.create_connection(("127.0.0.1", port or running.port), 10),
         ssl=context,
-        proxy=None,
     )
 
 

@@ -13,7 +13,6 @@ from collections import Counter
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from tests.integration.crowds import LIFTED
 from tests.integration.gateway_process import (
@@ -26,6 +25,7 @@ from tests.integration.gateway_process import (
 )
 from tests.integration.php_fpm import php_fpm
 from tests.integration.raw_client import RawClient
+from tests.integration.websocket_client import connect
 
 PARENT = """<?php
 // The master of the pool that answers: one for each worker of wsgate.
@@ -330,9 +330,7 @@ def test_tls_ports_show_one_certificate_in_all_workers():
         context = ssl.create_default_context(cadata=pem)
         masters = set()
         for _ in range(100):
-            with connect(
-                f"wss://localhost:{running.port}/", ssl=context, proxy=None, open_timeout=20
-            ) as client:
+            with connect(f"wss://localhost:{running.port}/", ssl=context) as client:
                 masters.add(ask(client, "over TLS").split()[0])
             if len(masters) == 2:
                 break
@@ -373,9 +371,7 @@ def test_twisteds_own_tls_ports_are_shared(port, tmp_path):
         for _ in range(4):
             with (
                 socket.create_connection((host, running.port), 10) as plain,
-                connect(
-                    f"wss://localhost:{running.port}/", sock=plain, ssl=context, open_timeout=20
-                ) as client,
+                connect(f"wss://localhost:{running.port}/", sock=plain, ssl=context) as client,
             ):
                 assert ask(client, "over TLS") == "over TLS"
 
@@ -425,7 +421,7 @@ def test_a_haproxy_port_tells_the_client_s_address():
         for _ in range(4):
             plain = socket.create_connection(("127.0.0.1", running.port), 10)
             plain.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n")
-            with connect(running.url, sock=plain, open_timeout=20) as client:
+            with connect(running.url, sock=plain) as client:
                 assert ask(client, "x") == "192.0.2.7"
 
 
@@ -452,7 +448,7 @@ def test_a_socket_of_systemd_is_shared(prefix):
             plain = socket.create_connection(("127.0.0.1", running.port), 10)
             if prefix:
                 plain.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n")
-            with connect(running.url, sock=plain, open_timeout=20) as client:
+            with connect(running.url, sock=plain) as client:
                 assert ask(client, "x") == ("192.0.2.7" if prefix else "127.0.0.1")
 
 
@@ -461,7 +457,7 @@ def test_several_ports_are_shared():
     with two_workers(f"--port=tcp:{other}:interface=127.0.0.1") as running:
         for port in (running.port, other):
             for _ in range(4):
-                with connect(f"ws://127.0.0.1:{port}/", proxy=None, open_timeout=20) as client:
+                with connect(f"ws://127.0.0.1:{port}/") as client:
                     assert ask(client, str(port)) == str(port)
 
 
@@ -589,14 +585,10 @@ def test_workers_of_another_user_show_a_certificate_that_only_root_can_read(tmp_
         for pid in worker_pids(running).values():
             assert os.stat(f"/proc/{pid}").st_uid == 65534
         context = ssl.create_default_context(cafile=str(both))
-        with connect(
-            f"wss://localhost:{running.port}/", ssl=context, proxy=None, open_timeout=20
-        ) as client:
+        with connect(f"wss://localhost:{running.port}/", ssl=context) as client:
             assert ask(client, "over TLS") == "over TLS"
         running.process.send_signal(signal.SIGHUP)
         eventually(lambda: "restarted 2 workers" in running.log(), 30, "the restart is done")
         assert "cannot read it any more" in running.log()
-        with connect(
-            f"wss://localhost:{running.port}/", ssl=context, proxy=None, open_timeout=20
-        ) as client:
+        with connect(f"wss://localhost:{running.port}/", ssl=context) as client:
             assert ask(client, "over TLS") == "over TLS"

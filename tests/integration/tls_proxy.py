@@ -6,6 +6,8 @@ import ssl
 import threading
 from collections.abc import Iterator
 
+from tests.integration.shared_tls import shared
+
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
@@ -21,7 +23,7 @@ class Terminator:
 
     def __init__(self, context: ssl.SSLContext, behind: int) -> None:
         self.handshakes = 0
-        self._context = context
+        self._context = shared(context)
         self._behind = behind
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = self._listener.getsockname()[1]
