@@ -11,6 +11,7 @@ SOURCE = Path(wsgate.__file__).parent
 
 ALLOWED = {
     "node": set(),
+    "secretfile": set(),
     "oneline": set(),
     "compiled": set(),
     "backoff": set(),
@@ -32,15 +33,15 @@ ALLOWED = {
         *("compiled", "cgi", "channels", "fastcgi", "floods", "http1", "journal", "oneline"),
         "timeouts",
     },
-    "hooks": {"channels", "timeouts"},
+    "hooks": {"channels", "secretfile", "timeouts"},
     "journal": set(),
     "grip": {
         *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),
-        *("oneline", "timeouts"),
+        *("oneline", "secretfile", "timeouts"),
     },
     "pusher": {
         *("cgi", "channels", "control", "fastcgi", "floods", "gateway", "http1", "node"),
-        *("oneline", "timeouts"),
+        *("oneline", "secretfile", "timeouts"),
     },
     "proxies": {"cgi", "floods"},
     "websocket": {
@@ -56,7 +57,7 @@ ALLOWED = {
     "config": {"redis"},
     "control": {
         *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
-        *("ports", "tls"),
+        *("ports", "secretfile", "tls"),
     },
     "figures": set(),
     "floods": set(),
@@ -83,11 +84,12 @@ ALLOWED = {
             "php",
             "ports",
             "proxies",
+            "secretfile",
             "tls",
         ),
         "websocket",
     },
-    "dialects": {"bus", "config", "gateway", "ports", "pusher", "websocket"},
+    "dialects": {"bus", "config", "gateway", "ports", "pusher", "secretfile", "websocket"},
     "reload": {"config", "php", "ports", "tls"},
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
@@ -114,8 +116,8 @@ ALLOWED = {
     },
     "service": {
         *("bus", "channels", "config", "control", "dialects", "grip", "making", "monotonic"),
-        *("options", "php", "ports", "proxies", "redis", "running", "tls", "turnover", "vitals"),
-        "workers",
+        *("options", "php", "ports", "proxies", "redis", "running", "secretfile", "tls"),
+        *("turnover", "vitals", "workers"),
     },
     "worker": {"service", "workers"},
     "__main__": set(),

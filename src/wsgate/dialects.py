@@ -16,10 +16,10 @@ from wsgate.pusher import (
     ApiFactory,
     App,
     Applications,
-    SecretError,
     Served,
-    read_secret,
+    read_app_secret,
 )
+from wsgate.secretfile import SecretUnusable
 from wsgate.websocket import GatewayFactory
 
 
@@ -31,7 +31,7 @@ def pusher_apps(routes: Sequence[settings.Route]) -> dict[str, App]:
     """
     try:
         return {route.path: _app(route) for route in routes if route.dialect == "pusher"}
-    except SecretError as error:
+    except SecretUnusable as error:
         raise CannotStart(str(error)) from None
 
 
@@ -43,7 +43,7 @@ def _app(route: settings.Route) -> App:
     return App(
         id=route.app_id,
         key=route.app_key,
-        secret=read_secret(route.app_secret_file, f"route[{route.path}].app_secret_file"),
+        secret=read_app_secret(route.app_secret_file, f"route[{route.path}].app_secret_file"),
         prefix=route.path.removesuffix(f"/app/{route.app_key}"),
         client_events=route.client_events,
         subscription_counts=route.subscription_counts,

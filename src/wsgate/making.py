@@ -29,6 +29,7 @@ from wsgate.gateway import (
 from wsgate.node import NODE
 from wsgate.ports import CannotStart
 from wsgate.proxies import TrustedProxies
+from wsgate.secretfile import SecretUnusable
 from wsgate.timeouts import Timeouts
 from wsgate.websocket import GatewayFactory, Page, WebSocketOptions
 
@@ -218,7 +219,7 @@ def _conversation(route: settings.Route, register: Register) -> MakeConversation
     if route.dialect == "grip":
         try:
             return grip.make_grip(route, register)
-        except grip.KeyUnusable as error:
+        except SecretUnusable as error:
             raise CannotStart(str(error)) from None
     if route.events == ("message",):
         return None

@@ -36,6 +36,7 @@ from wsgate.ports import CannotStart, warnings_to
 from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.redis import RedisError
 from wsgate.running import GatewayService, Ports, ReadAgain
+from wsgate.secretfile import SecretUnusable
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
 
@@ -97,10 +98,7 @@ def _bus_of_worker(reactor: Any, brief: workers.Brief) -> Bus | None:
     return ParentBus(reactor, workers.BUS, brief.settings.limits.bus_buffer, stop)
 
 
-_WRONG = (
-    *(control.TokenError, grip.KeyUnusable, tls.TLSError, php.PHPError),
-    *(BusError, RedisError),
-)
+_WRONG = (*(SecretUnusable, tls.TLSError, php.PHPError, BusError, RedisError),)
 """What the parts say that cannot be as they are asked to."""
 
 

@@ -3,7 +3,8 @@
 import pytest
 from twisted.logger import globalLogPublisher
 
-from wsgate.control.token import TokenError, is_allowed, read_token
+from wsgate.control.token import is_allowed, read_token
+from wsgate.secretfile import SecretUnusable
 
 TOKEN = b"0123456789abcdef"
 
@@ -50,7 +51,7 @@ def test_a_file_that_everybody_can_read_gives_a_warning(tmp_path, warnings):
     ],
 )
 def test_anything_else_is_one_line_that_does_not_show_it(tmp_path, content):
-    with pytest.raises(TokenError) as caught:
+    with pytest.raises(SecretUnusable) as caught:
         read_token(file_of(tmp_path, content))
     line = str(caught.value)
     assert line.startswith("--control-token-file ")
@@ -60,7 +61,7 @@ def test_anything_else_is_one_line_that_does_not_show_it(tmp_path, content):
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
-    with pytest.raises(TokenError, match="No such file"):
+    with pytest.raises(SecretUnusable, match="No such file"):
         read_token(str(tmp_path / "none"))
 
 

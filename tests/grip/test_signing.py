@@ -18,11 +18,11 @@ from wsgate.grip.signing import (
     RENEWED_AFTER,
     VALID_FOR,
     Key,
-    KeyUnusable,
     Signature,
     is_signed,
     read_key,
 )
+from wsgate.secretfile import SecretUnusable
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 KEY = Key("HS256", SECRET)
@@ -79,7 +79,7 @@ def test_a_secret_is_read(tmp_path, content, secret):
     ],
 )
 def test_what_is_no_key_is_refused_in_one_line(tmp_path, content):
-    with pytest.raises(KeyUnusable) as error:
+    with pytest.raises(SecretUnusable) as error:
         read_key(written(tmp_path, content))
     text = str(error.value)
     assert text.startswith(f"grip_key_file {tmp_path}/grip.key: needs one line")
@@ -87,7 +87,7 @@ def test_what_is_no_key_is_refused_in_one_line(tmp_path, content):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(KeyUnusable, match=r"no\.key: No such file"):
+    with pytest.raises(SecretUnusable, match=r"no\.key: No such file"):
         read_key(str(tmp_path / "no.key"))
 
 
@@ -99,7 +99,7 @@ def test_other_private_keys_are_refused(tmp_path, rsa_key):
         pem(rsa_key, BestAvailableEncryption(b"passphrase")),
     ]
     for content in others:
-        with pytest.raises(KeyUnusable):
+        with pytest.raises(SecretUnusable):
             read_key(written(tmp_path, content))
 
 

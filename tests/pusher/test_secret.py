@@ -6,7 +6,8 @@ from twisted.logger import capturedLogs
 from wsgate import config as settings
 from wsgate.dialects import pusher_apps
 from wsgate.ports import CannotStart
-from wsgate.pusher import SecretError, read_secret
+from wsgate.pusher import read_app_secret
+from wsgate.secretfile import SecretUnusable
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def file(tmp_path):
 def test_a_secret_is_the_only_line_of_its_file(file, size):
     file.write_bytes(b" " + b"s" * size + b"\r\n")
     with capturedLogs() as logs:
-        assert read_secret(str(file), "app_secret_file") == b"s" * size
+        assert read_app_secret(str(file), "app_secret_file") == b"s" * size
     assert logs == []
 
 
@@ -30,8 +31,8 @@ def test_a_secret_is_the_only_line_of_its_file(file, size):
 )
 def test_anything_else_is_refused_without_showing_it(file, content):
     file.write_bytes(content)
-    with pytest.raises(SecretError) as caught:
-        read_secret(str(file), "app_secret_file")
+    with pytest.raises(SecretUnusable) as caught:
+        read_app_secret(str(file), "app_secret_file")
     assert str(caught.value).startswith(f"app_secret_file = {file}: needs one line")
     assert "two lines" not in str(caught.value)
 
@@ -39,7 +40,7 @@ def test_anything_else_is_refused_without_showing_it(file, content):
 def test_a_file_that_everybody_can_read_is_warned_of(file):
     file.chmod(0o644)
     with capturedLogs() as logs:
-        read_secret(str(file), "app_secret_file")
+        read_app_secret(str(file), "app_secret_file")
     assert len(logs) == 1
 
 

@@ -13,6 +13,5 @@ service.py   the port, and what is served with it, as one service; make.py: from
 """
 
 from wsgate.control.make import controlled
-from wsgate.control.token import TokenError
 
-__all__ = ["TokenError", "controlled"]
+__all__ = ["controlled"]

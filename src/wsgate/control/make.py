@@ -21,7 +21,7 @@ def controlled(
     `more` gives the endpoints of other rooms, which come after those of this one.
 
     Raises:
-        TokenError: the token cannot be read.
+        SecretUnusable: the token cannot be read.
         tls.TLSError: the endpoint cannot.
     """
     if asked.control is None:

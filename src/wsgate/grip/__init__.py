@@ -15,6 +15,5 @@ make.py          all of it from settings
 
 from wsgate.grip.make import make_grip, make_publishing
 from wsgate.grip.request import replayed
-from wsgate.grip.signing import KeyUnusable
 
-__all__ = ["KeyUnusable", "make_grip", "make_publishing", "replayed"]
+__all__ = ["make_grip", "make_publishing", "replayed"]

@@ -24,7 +24,7 @@ def make_grip(route: Route, register: Register) -> Grip:
         register: of all connections.
 
     Raises:
-        KeyUnusable: its key cannot be read.
+        SecretUnusable: its key cannot be read.
     """
     signature = None
     if route.grip_key_file is not None:
@@ -40,7 +40,7 @@ def make_publishing(
     `source` gives the channels, or raises Refusal.
 
     Raises:
-        KeyUnusable: a key cannot be read.
+        SecretUnusable: a key cannot be read.
     """
     spoken = [route for route in routes if route.dialect == "grip"]
     if not spoken:

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from wsgate.secretfile import read_secret
+
 SHORTEST_KEY = 16
-LARGEST_FILE = 16 * 1024
 
 VALID_FOR = 3600.0
 """Seconds that a `Grip-Sig` holds, as Pushpin's does."""
@@ -25,10 +26,6 @@ RENEWED_AFTER = 60.0
 """Seconds for which one is used. It names no request, so many may carry the same."""
 LEEWAY = 30.0
 """Seconds by which a publisher's clock may be wrong."""
-
-
-class KeyUnusable(ValueError):
-    """A key file holds no key that can be used; the text names the file and the mend."""
 
 
 class Key(NamedTuple):
@@ -42,28 +39,20 @@ def read_key(path: str) -> Key:
     """The key in a file: a secret on one line, also as `base64:…`, or a private key in PEM.
 
     Raises:
-        KeyUnusable: it cannot be read, or holds none of them.
+        SecretUnusable: it cannot be read, or holds none of them.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE + 1).strip()
-    except OSError as error:
-        raise KeyUnusable(f"grip_key_file {path}: {error.strerror}") from None
-    try:
-        return _key(content)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise KeyUnusable(
-            f"grip_key_file {path}: needs one line of at least {SHORTEST_KEY} characters (openssl "
-            "rand -hex 32), base64: and at least as many bytes, or an RSA or P-256 private key in "
-            "PEM without a passphrase"
-        ) from None
+    return read_secret(
+        path,
+        f"grip_key_file {path}",
+        _key,
+        f"one line of at least {SHORTEST_KEY} characters (openssl rand -hex 32), base64: and at "
+        "least as many bytes, or an RSA or P-256 private key in PEM without a passphrase",
+    )
 
 
 def _key(content: bytes) -> Key:
-    if len(content) > LARGEST_FILE:
-        raise ValueError
     if content.startswith(b"-----BEGIN "):
-        private = load_pem_private_key(content, None)
+        private = _private_key(content)
         if isinstance(private, RSAPrivateKey) and private.key_size >= 2048:
             return Key("RS256", private)
         if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
@@ -76,6 +65,14 @@ def _key(content: bytes) -> Key:
     if len(content) < SHORTEST_KEY:
         raise ValueError
     return Key("HS256", content)
+
+
+def _private_key(pem: bytes) -> object:
+    try:
+        return load_pem_private_key(pem, None)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        # A passphrase is needed, or the curve is not known.
+        raise ValueError from error
 
 
 class KeySource(Protocol):

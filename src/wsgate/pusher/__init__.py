@@ -12,7 +12,7 @@ api.py, serving.py       the HTTP API, also on the clients' port
 
 from wsgate.pusher.app import WEBHOOKS, App
 from wsgate.pusher.applications import Applications, Served
-from wsgate.pusher.secret import SecretError, read_secret
+from wsgate.pusher.secret import read_app_secret
 from wsgate.pusher.serving import ApiFactory
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "ApiFactory",
     "App",
     "Applications",
-    "SecretError",
     "Served",
-    "read_secret",
+    "read_app_secret",
 ]
