@@ -163,6 +163,7 @@ SANS_IO = [
     "hooks/hook.py",
     "hooks/message.py",
     *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory")),
+    *(f"hooks/session/{name}.py" for name in ("unserialize", "formats", "names", "fields")),
     "channels/names.py",
     "channels/message.py",
     "channels/member.py",

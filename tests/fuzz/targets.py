@@ -7,7 +7,7 @@ input often choose how the rest is cut or limited, so that one file holds all of
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tests.websocket.test_fastlane import outcome
 from wsgate import cgi
@@ -19,6 +19,10 @@ from wsgate.fastcgi.connection import (
     Response,
 )
 from wsgate.fastcgi.errors import FastCGIError, ResponseNeverReceived
+from wsgate.hooks.session.fields import find, lacking
+from wsgate.hooks.session.formats import READERS
+from wsgate.hooks.session.formats import read as read_session
+from wsgate.hooks.session.unserialize import MAX_VALUES, Float, Unreadable, Value, unserialize
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head
 from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
 from wsgate.websocket.handshake import (
@@ -244,8 +248,45 @@ def websocket(data: bytes) -> None:
     assert outcome(chunks, limit, fast=True) == outcome(chunks, limit, fast=False)
 
 
+# -- the session of PHP
+
+
+def _written(value: Value, levels: int = 2) -> bytes:
+    """The value as PHP would write it; without what is deeper, which may be itself."""
+    if isinstance(value, Mapping):
+        items = value.items() if levels else ()
+        pieces = [_written(key) + _written(held, levels - 1) for key, held in items]
+        return b"a:%d:{%s}" % (len(pieces), b"".join(pieces))
+    if isinstance(value, bytes):
+        return b's:%d:"%s";' % (len(value), value)
+    if isinstance(value, Float):
+        return b"d:%s;" % value.written.encode()
+    if isinstance(value, bool):
+        return b"b:%d;" % value
+    return b"i:%d;" % value if isinstance(value, int) else b"N;"
+
+
+def session(data: bytes) -> None:
+    """Any bytes are a session or Unreadable; what is read of it, written anew, is read the same."""
+    if not data:
+        return
+    handler = list(READERS)[data[0] % len(READERS)]
+    try:
+        found = read_session(data[1:], handler)
+    except Unreadable as error:
+        assert str(error).isascii()
+        assert len(str(error)) < 300
+        return
+    assert len(found) <= MAX_VALUES
+    for name, value in found.items():
+        written = _written(value)
+        assert _written(unserialize(written)) == written
+        assert find(found, "a.b.0") is None or b"a" in found
+        lacking(found, [name.decode("latin-1")])
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (fastcgi_answer, cgi_header, handshake, fastlane, websocket)
+    for target in (fastcgi_answer, cgi_header, handshake, fastlane, websocket, session)
 }
 """By the name that `scripts/fuzz` takes."""
