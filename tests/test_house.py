@@ -33,7 +33,7 @@ ALLOWED = {
         *("compiled", "cgi", "channels", "fastcgi", "floods", "http1", "journal", "oneline"),
         "timeouts",
     },
-    "hooks": {"channels", "secretfile", "timeouts"},
+    "hooks": {"channels", "config", "secretfile", "timeouts"},
     "journal": set(),
     "grip": {
         *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),

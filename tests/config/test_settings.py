@@ -103,6 +103,8 @@ def test_the_defaults_are_these(folder):
             "variable_bytes_per_connection": 4 * KIB,
             "publish_backlog": 64 * MIB,
             "bus_buffer": 16 * MIB,
+            "hook_timeout": 2.0,
+            "hook_param_bytes": 8 * KIB,
             "idle_timeout": 0.0,
             "max_connection_age": 0.0,
             "compression": False,
@@ -136,6 +138,8 @@ def test_the_defaults_are_these(folder):
                 "origins": (),
                 "subprotocols": (),
                 "dialect": "plain",
+                "hooks": (),
+                "on_hook_failure": "refuse",
                 "grip_key_file": None,
                 "grip_iss": "pushpin",
                 "grip_prefix": "",
@@ -155,6 +159,8 @@ def test_the_defaults_are_these(folder):
                 "binary_content_type": None,
             },
         ),
+        "hooks": {},
+        "hook_folders": (),
     }
 
 
@@ -297,7 +303,7 @@ LINES = [
     ({"limit": {}}, "limit: unknown section; did you mean limits?"),
     ({"routes": []}, "routes: unknown section; did you mean route?"),
     ({"pool": {}}, "pool: unknown section; did you mean pools?"),
-    ({"zzz": 1}, "zzz: unknown section; known: gateway, limits, pools, route"),
+    ({"zzz": 1}, "zzz: unknown section; known: gateway, hooks, limits, pools, route"),
     (
         {"gateway": {"bsu": 2}},
         "gateway.bsu: unknown setting; did you mean gateway.bus?",

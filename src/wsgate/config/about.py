@@ -6,7 +6,7 @@ They are the only list there is: the settings page (`python -m wsgate.config`), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from wsgate.config.kinds import Kind
@@ -41,7 +41,13 @@ def described(section: type) -> dict[str, About]:
 
 def default_of(section: type, name: str) -> Any:
     """Return the default of a setting; None where it must be given."""
-    # `name` and `script` have no default, and every other section leaves them out.
-    needed = {f.name: "" for f in fields(section) if f.name in ("name", "script")}
-    default = getattr(section(**needed), name)
-    return None if default == "" else default
+    found = next(one for one in fields(section) if one.name == name)
+    if found.default is not MISSING:
+        return found.default
+    return found.default_factory() if found.default_factory is not MISSING else None
+
+
+def is_needed(section: type, name: str) -> bool:
+    """Whether a setting must be given."""
+    found = next(one for one in fields(section) if one.name == name)
+    return found.default is MISSING and found.default_factory is MISSING

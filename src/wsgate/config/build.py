@@ -13,7 +13,9 @@ from wsgate.config.about import described
 from wsgate.config.checks import is_unix_endpoint
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
 from wsgate.config.grip import check_grip, check_prefixes
+from wsgate.config.hooks import named_hooks
 from wsgate.config.limits import Limits
+from wsgate.config.paths import check_file, check_folder
 from wsgate.config.pusher import (
     check_dialect,
     check_routes,
@@ -41,6 +43,7 @@ def build(sources: Iterable[Source]) -> Settings:
     given = Given()
     for source in sources:
         _merge(given, source.parse())
+    hooks = named_hooks(given.hooks, _asked_hooks(given))
     _follow(given.limits)
     gateway = _make(Gateway, given.gateway)
     _check_gateway(gateway, given.gateway)
@@ -59,7 +62,14 @@ def build(sources: Iterable[Source]) -> Settings:
     limits: Limits = _make(Limits, given.limits)
     workers = _workers(gateway.workers, given, limits, [pools[name] for name in sorted(used)])
     gateway = replace(gateway, workers=workers)
-    return Settings(gateway=gateway, limits=limits, pools=pools, routes=routes)
+    return Settings(
+        gateway=gateway,
+        limits=limits,
+        pools=pools,
+        routes=routes,
+        hooks=hooks,
+        hook_folders=tuple(given.hook_folders),
+    )
 
 
 def _merge(under: Given, over: Given) -> None:
@@ -72,8 +82,16 @@ def _merge(under: Given, over: Given) -> None:
             ini = {**pool["ini"].typed, **values["ini"].typed}
             values["ini"] = Value(ini, values["ini"].written)
         pool.update(values)
+    for name, options in over.hooks.items():
+        under.hooks.setdefault(name, {}).update(options)
+    under.hook_folders.update(over.hook_folders)
     for path, values in over.routes.items():
         under.routes.setdefault(path, {}).update(values)
+
+
+def _asked_hooks(given: Given) -> list[tuple[str, str]]:
+    asked = [values["hooks"] for values in given.routes.values() if "hooks" in values]
+    return [(name, value.written) for value in asked for name in value.typed]
 
 
 def _follow(limits: Values) -> None:
@@ -106,9 +124,9 @@ def _check_gateway(gateway: Gateway, values: Values) -> None:
     _check_tls_ports(gateway, values, secure=bool(own) or gateway.self_signed)
     for name in ("certificate", "private_key", "client_ca"):
         if name in values:
-            _check_file(values[name])
+            check_file(*values[name])
     if gateway.certificates:
-        _check_folder(values["certificates"])
+        check_folder(*values["certificates"])
     _check_control(gateway, values)
     _check_stop(gateway, values)
 
@@ -130,7 +148,7 @@ def _check_control(gateway: Gateway, values: Values) -> None:
             written = values["control_token_file"].written
             raise ConfigError(f"{written}: nothing asks for it; give --control ENDPOINT too")
     elif gateway.control_token_file is not None:
-        _check_file(values["control_token_file"])
+        check_file(*values["control_token_file"])
     elif not is_unix_endpoint(gateway.control):
         raise ConfigError(
             f"{values['control'].written}: needs --control-token-file FILE too, unless it is a "
@@ -149,28 +167,6 @@ def _check_tls_ports(gateway: Gateway, values: Values, *, secure: bool) -> None:
         names = ("certificate", "certificates", "self_signed", "client_ca")
         name = next(name for name in names if name in values)
         raise ConfigError(f"{values[name].written}: no port uses it; give --port tls:443 too")
-
-
-def _check_file(value: Value) -> None:
-    path: str = value.typed
-    if not os.path.exists(path):
-        raise ConfigError(f"{value.written}: no such file{_resolved(value)}")
-    if os.path.isdir(path):
-        raise ConfigError(f"{value.written}: a folder; give a file{_resolved(value)}")
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"{value.written}: not readable by this user{_resolved(value)}")
-
-
-def _check_folder(value: Value) -> None:
-    if not os.path.isdir(value.typed):
-        raise ConfigError(f"{value.written}: no such folder{_resolved(value)}")
-    if not os.access(value.typed, os.R_OK | os.X_OK):
-        raise ConfigError(f"{value.written}: not readable by this user{_resolved(value)}")
-
-
-def _resolved(value: Value) -> str:
-    """Say where a relative name led, which the user cannot see."""
-    return "" if value.typed in value.written else f" ({as_written(value.typed)})"
 
 
 # --- workers ---------------------------------------------------------------------------------
@@ -261,7 +257,7 @@ def _make_pool(name: str, values: Values) -> Pool:
                     f"{values['fastcgi'].written} makes this one a foreign one; leave one out"
                 )
     elif pool.php and "/" in pool.php:
-        _check_file(values["php"])
+        check_file(*values["php"])
         if not os.access(pool.php, os.X_OK):
             raise ConfigError(f"{values['php'].written}: not a program this user may run")
     return pool
@@ -272,14 +268,15 @@ def _make_pool(name: str, values: Values) -> Pool:
 
 def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
     check_dialect(values)
+    _check_hooks(values)
     if is_pusher(values):
-        _check_file(values["app_secret_file"])
+        check_file(*values["app_secret_file"])
     if needs_no_pool(values):
         bare: Route = _make(Route, values, script="", pool="")
         return with_path(bare)
     check_grip(values)
     if "grip_key_file" in values:
-        _check_file(values["grip_key_file"])
+        check_file(*values["grip_key_file"])
     if "script" not in values:
         first = next((value.written for value in values.values()), dotted(("route", path)))
         raise ConfigError(f"{first}: the route has no script; give --script FILE")
@@ -287,12 +284,21 @@ def _make_route(path: str, values: Values, pools: dict[str, Pool]) -> Route:
     if route.pool not in pools:
         raise ConfigError(_no_such_pool(route, values, pools))
     if pools[route.pool].private:
-        _check_file(values["script"])
+        check_file(*values["script"])
     root = route.root
     if os.path.commonpath((root, route.script)) != root:
         written = values["document_root"].written
         raise ConfigError(f"{written}: the script {as_written(route.script)} is not inside")
     return with_path(route)
+
+
+def _check_hooks(values: Values) -> None:
+    if "on_hook_failure" in values and "hooks" not in values:
+        raise ConfigError(f"{values['on_hook_failure'].written}: the route has no hooks")
+    if "hooks" in values and "dialect" in values and values["dialect"].typed != "plain":
+        raise ConfigError(
+            f'{values["hooks"].written}: only for dialect = "plain"; leave it out, or the dialect'
+        )
 
 
 def _no_such_pool(route: Route, values: Values, pools: dict[str, Pool]) -> str:

@@ -324,6 +324,24 @@ class Limits:
             why="a Redis that is started anew is back within seconds",
         ),
     )
+    hook_timeout: float = field(
+        default=2.0,
+        metadata=about(
+            Time(0.01, 3600),
+            "a hook of a route says what it thinks of a client or a message",
+            limit="longer: it has failed, and on_hook_failure of the route holds",
+            why="clients wait for it; one that asks PHP itself gets the pool's times on top",
+        ),
+    )
+    hook_param_bytes: int = field(
+        default=8 * KIB,
+        metadata=about(
+            Size(1, 48 * KIB),
+            "the params that hooks let PHP see of one connection, names and values",
+            limit="more: the hook gets an exception",
+            why="PHP gets them with each message, and each connection keeps them",
+        ),
+    )
     idle_timeout: float = field(
         default=0.0,
         metadata=about(

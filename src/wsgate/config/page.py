@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsgate.config.about import About, default_of, described
+from wsgate.config.about import About, default_of, described, is_needed
+from wsgate.config.hooks import HOOK_OPTIONS
 from wsgate.config.limits import Limits
 from wsgate.config.settings import Gateway, Pool, Route
 
@@ -46,7 +47,18 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
 
 def settings_page() -> str:
     """Return docs/settings.md."""
-    return _HEAD + "".join("\n" + "\n".join(_section(*section)) + "\n" for section in _SECTIONS)
+    sections = [*_SECTIONS, *_hooks()]
+    return _HEAD + "".join("\n" + "\n".join(_section(*section)) + "\n" for section in sections)
+
+
+def _hooks() -> Iterator[tuple[str, type, str]]:
+    for use, options in sorted(HOOK_OPTIONS.items()):
+        yield (
+            f'`[hooks.NAME]` with `use = "{use}"`',
+            options,
+            f"{(options.__doc__ or '').strip()}\n\nWith `--set`: `hooks.NAME.KEY`. Without `use` a "
+            f"hook is what its name says: `[hooks.{use}]`.",
+        )
 
 
 def _section(title: str, section: type, intro: str) -> Iterator[str]:
@@ -59,9 +71,9 @@ def _section(title: str, section: type, intro: str) -> Iterator[str]:
 
 
 def _default(section: type, name: str) -> str:
-    shown = shown_default(section, name)
-    if shown == "none" and name == "script":
+    if is_needed(section, name):
         return "must be given"
+    shown = shown_default(section, name)
     return shown if shown in ("none", "automatic") else f"`{shown}`"
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from wsgate.config import checks
 from wsgate.config.about import about
+from wsgate.config.hooks import NamedHook, hook
 from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Size, Text, Texts, Time, Workers
 from wsgate.config.limits import Limits
 from wsgate.config.units import KIB, MIB
@@ -467,6 +468,25 @@ class Route:
             why="messages as they are",
         ),
     )
+    hooks: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            Texts(hook, unit="list of names"),
+            "what acts on clients and messages before PHP, in this order: names of [hooks], those "
+            "that come with wsgate, or module:object (docs/hooks.md)",
+            limit="one that cannot be made stops the start",
+            why="none: nothing stands between client and PHP",
+        ),
+    )
+    on_hook_failure: Literal["refuse", "pass"] = field(
+        default="refuse",
+        metadata=about(
+            Choice(("refuse", "pass")),
+            "a hook fails or takes too long: refuse the client or the message, or go on without it",
+            limit="refuse: 503",
+            why="what a hook guards must not be open while it cannot say anything",
+        ),
+    )
     grip_key_file: str | None = field(
         default=None,
         metadata=about(
@@ -628,3 +648,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    hooks: Mapping[str, NamedHook] = field(default_factory=dict)
+    """By name, those that routes use without a section of their own included."""
+    hook_folders: tuple[str, ...] = ()
+    """Where modules of hooks may be, beside Python's own path."""

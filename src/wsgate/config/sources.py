@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from wsgate.config.about import About, described
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
+from wsgate.config.hooks import Raw, Raws, hook_name
 from wsgate.config.kinds import WrongItem
 from wsgate.config.limits import Limits
 from wsgate.config.settings import Gateway, Pool, Route
@@ -20,7 +22,7 @@ from wsgate.config.settings import Gateway, Pool, Route
 # ("limits", "queue"), ("pools", "app", "php"), ("route", "/chat", "script")
 Key = tuple[str, ...]
 
-SECTIONS = ("gateway", "limits", "pools", "route")
+SECTIONS = ("gateway", "limits", "pools", "hooks", "route")
 
 
 class Value(NamedTuple):
@@ -41,6 +43,9 @@ class Given:
     limits: Values = field(default_factory=dict)
     pools: dict[str, Values] = field(default_factory=dict)
     routes: dict[str, Values] = field(default_factory=dict)
+    hooks: dict[str, Raws] = field(default_factory=dict)
+    hook_folders: dict[str, None] = field(default_factory=dict)
+    """The folders of the sources that name hooks."""
 
 
 def dotted(key: Key) -> str:
@@ -85,15 +90,19 @@ class Source:
                 given.limits = self._section((section,), Limits, held)
             elif section == "pools":
                 given.pools = self._pools(held)
+            elif section == "hooks":
+                given.hooks = self._hooks(held)
             elif section == "route":
                 given.routes = self._routes(held)
             else:
                 raise self._unknown_section(section)
+        if given.hooks or any("hooks" in values for values in given.routes.values()):
+            given.hook_folders[self.folder] = None
         return given
 
     def _unknown_section(self, section: str) -> ConfigError:
         # `routes` and `pool` are as near as can be, yet people still look for what they mean.
-        nearest = {"routes": "route", "pool": "pools"}.get(section, section)
+        nearest = {"routes": "route", "pool": "pools", "hook": "hooks"}.get(section, section)
         return ConfigError(
             f"{self.place((section,))}: unknown section{did_you_mean(nearest, SECTIONS)}"
         )
@@ -134,6 +143,22 @@ class Source:
                 raise ConfigError(f"{self.place(('pools', name))}: {error}") from None
             parsed[name] = self._section(("pools", name), Pool, values)
         return parsed
+
+    def _hooks(self, held: object) -> dict[str, Raws]:
+        hooks = self._table(("hooks",), held, "[hooks.NAME] and its options below")
+        parsed = {}
+        for name, options in hooks.items():
+            key = ("hooks", name)
+            try:
+                hook_name(name)
+            except ValueError as error:
+                raise ConfigError(f"{self.place(key)}: {error}") from None
+            table = self._table(key, options, f"[{dotted(key)}] and its options below")
+            parsed[name] = {option: self._raw((*key, option), v) for option, v in table.items()}
+        return parsed
+
+    def _raw(self, key: Key, value: object) -> Raw:
+        return Raw(value, self.folder, self.place(key), partial(self.write, key))
 
     def _routes(self, held: object) -> dict[str, Values]:
         # A single table is what [route] for [[route]] gives.

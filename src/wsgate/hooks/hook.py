@@ -79,6 +79,10 @@ class Hook:
     asks = False
     """Whether `on_message` awaits answers of PHP: the pool's times then bound it as well."""
 
+    outlasts_reload = False
+    """Whether it goes on at a reload that changes none of its settings: for one that remembers. Any
+    other is made anew then, for the connections that come from then on."""
+
     def start(self) -> Said[None]:
         """The gateway begins to serve, or a reload has brought this hook."""
         return None

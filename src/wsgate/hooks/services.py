@@ -12,7 +12,12 @@ from wsgate.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Made once for each process, and handed to every hook that is made."""
+    """Of one process; each hook that is made gets them, with its own name and route."""
+
+    name: str = ""
+    """Of the hook, in the settings."""
+    route: str = "/"
+    """The path of the route that it is made for."""
 
     reactor: Any
     """Twisted's, whose clock `timeouts` follow."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wsgate.config import Gateway, Limits, Pool, Route, Settings
+from wsgate.config import Gateway, Limits, NamedHook, Pool, Route, Settings
+from wsgate.config.hooks import HOOK_OPTIONS
 from wsgate.tls import Credentials
 from wsgate.workers import credentials
 
@@ -63,7 +64,15 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         limits=_section(Limits, told["limits"]),
         pools={name: _section(Pool, pool) for name, pool in told["pools"].items()},
         routes=tuple(_section(Route, route) for route in told["routes"]),
+        hooks={name: _hook(hook) for name, hook in told["hooks"].items()},
+        hook_folders=tuple(told["hook_folders"]),
     )
+
+
+def _hook(told: Mapping[str, Any]) -> NamedHook:
+    section = HOOK_OPTIONS.get(told["use"])
+    options = told["options"]
+    return NamedHook(**{**told, "options": _section(section, options) if section else options})
 
 
 def _section(section: type, told: Mapping[str, Any]) -> Any:
