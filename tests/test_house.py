@@ -33,7 +33,9 @@ ALLOWED = {
         *("compiled", "cgi", "channels", "fastcgi", "floods", "http1", "journal", "oneline"),
         "timeouts",
     },
-    "hooks": {"channels", "config", "secretfile", "timeouts"},
+    "hooks": {
+        *("channels", "config", "floods", "oneline", "secretfile", "secure", "timeouts"),
+    },
     "journal": set(),
     "grip": {
         *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),
@@ -164,6 +166,7 @@ SANS_IO = [
     "hooks/message.py",
     *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory")),
     *(f"hooks/session/{name}.py" for name in ("unserialize", "formats", "names", "fields")),
+    *(f"hooks/tokens/{name}.py" for name in ("keys", "verify", "claims", "urls", "sources")),
     "channels/names.py",
     "channels/message.py",
     "channels/member.py",
