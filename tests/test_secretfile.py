@@ -6,7 +6,7 @@ import re
 import pytest
 from twisted.logger import capturedLogs
 
-from wsgate.secretfile import LARGEST, SecretFile, SecretUnusable, matching, read_secret
+from wsgate.secretfile import LARGEST, SecretFile, SecretUnusable, Unfit, matching, read_secret
 
 NAMED = 'hooks.login.key_file = "/etc/key"'
 NEEDS = "one line of 3 or more letters; make one with: …"
@@ -109,3 +109,20 @@ def test_one_that_is_unusable_later_changes_nothing_but_is_logged_once(path):
 def test_one_that_is_unusable_at_first_is_an_error(path):
     with pytest.raises(SecretUnusable):
         SecretFile(str(path), read)
+
+
+def test_who_reads_may_know_better_what_is_wrong(path):
+    def never(content):
+        raise Unfit(f"has {len(content)} bytes, and may have none")
+
+    path.write_bytes(b"abc\n")
+    with pytest.raises(SecretUnusable) as caught:
+        read_secret(str(path), NAMED, never, NEEDS)
+    assert str(caught.value) == f"{NAMED}: has 3 bytes, and may have none"
+
+
+def test_who_reads_may_take_more(path):
+    path.write_bytes(b"a" * (LARGEST + 1))
+    read_secret(str(path), NAMED, letters, NEEDS, largest=LARGEST + 1)
+    with pytest.raises(SecretUnusable):
+        read_secret(str(path), NAMED, letters, NEEDS, largest=LARGEST)

@@ -21,6 +21,10 @@ T = TypeVar("T")
 _log = Logger(namespace="wsgate")
 
 
+class Unfit(ValueError):
+    """What a `parse` says where it knows better; the text comes in place of "needs …"."""
+
+
 class SecretUnusable(ValueError):
     """A file holds no secret that can be used; the text names the setting, the file, the mend."""
 
@@ -32,6 +36,7 @@ def read_secret(
     needs: str,
     *,
     is_secret: Callable[[T], bool] = lambda _: True,
+    largest: int = LARGEST,
 ) -> T:
     """What `parse` makes of a file's content, given without white space around it.
 
@@ -40,23 +45,26 @@ def read_secret(
     Args:
         path: the file.
         named: how the user named it, for errors: `hooks.login.key_file = "/etc/key"`.
-        parse: raises ValueError for what is no secret of this kind.
+        parse: raises ValueError for what is no secret of this kind, or Unfit to say why.
         needs: what the file must hold and how to make it, after "needs"; as "one line of …".
         is_secret: whether it is one; of a public key everybody may know.
+        largest: bytes that the file may have.
 
     Raises:
-        SecretUnusable: it cannot be read, is larger than `LARGEST`, or `parse` says no.
+        SecretUnusable: it cannot be read, is larger than `largest`, or `parse` says no.
     """
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(LARGEST + 1)
+            content = file.read(largest + 1)
     except OSError as error:
         raise SecretUnusable(f"{named}: {error.strerror}") from None
     try:
-        if len(content) > LARGEST:
+        if len(content) > largest:
             raise ValueError
         secret = parse(content.strip())
+    except Unfit as error:
+        raise SecretUnusable(f"{named}: {error}") from None
     except ValueError:
         raise SecretUnusable(f"{named}: needs {needs}") from None
     if mode & stat.S_IROTH and is_secret(secret):

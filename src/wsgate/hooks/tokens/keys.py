@@ -27,6 +27,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
+from wsgate.secretfile import Unfit
+
 SECRETS = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Algorithms with a shared secret, and the bytes that it needs: RFC 7518 §3.2."""
 
@@ -47,7 +49,7 @@ Material: TypeAlias = (
 )
 
 
-class KeyUnusable(ValueError):
+class KeyUnusable(Unfit):
     """There is no key that can be used; the text is the tail of a line, with the mend."""
 
 
