@@ -139,7 +139,7 @@ def test_every_command_line_is_accepted(arguments, tmp_path):
 def test_every_toml_example_is_accepted(block, tmp_path):
     def real(match):
         name = match[1]
-        if name.endswith((".php", ".pem", ".key", ".token", "/secret")):
+        if name.endswith((".php", ".pem", ".key", ".token", ".password", "/secret")):
             return f'"{made_here(tmp_path, name)}"'
         (tmp_path / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
         return f'"{tmp_path / name.lstrip("/")}"'

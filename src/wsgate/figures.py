@@ -153,6 +153,19 @@ _ALL = (
         "wsgate_deliveries_total",
         "Messages that were given to connections without having been asked for, by whichever way.",
     ),
+    # Stores
+    _counter(
+        "wsgate_store_requests_total",
+        "Requests to a store that are done with: answered; an error or nonsense (error); not in "
+        "time (late); the store is away, or was lost (away); too many waited (full).",
+        "store",
+        "outcome",
+    ),
+    _gauge(
+        "wsgate_store_up", "Whether a store takes requests, on every process.", "store", merge="min"
+    ),
+    _gauge("wsgate_store_connections", "Connections to a store, open now.", "store"),
+    _gauge("wsgate_store_waiting", "Requests to a store that have no answer yet.", "store"),
     # PHP
     _counter("wsgate_pool_requests_total", "Requests that a pool was asked for.", "pool"),
     _counter("wsgate_pool_responses_total", "Requests that PHP answered.", "pool"),
@@ -277,6 +290,15 @@ def php_is_away(samples: Mapping[Key, float]) -> str | None:
     if not pools or any(pools.values()):
         return None
     return f"PHP does not answer (pool {', '.join(sorted(pools))})"
+
+
+def stores_in(samples: Mapping[Key, float]) -> dict[str, str]:
+    """Each store, "up" where every process reaches it, or "down"."""
+    return {
+        key[1]: "up" if value else "down"
+        for key, value in sorted(samples.items())
+        if key[0] == "wsgate_store_up"
+    }
 
 
 def lasting(samples: Mapping[Key, float]) -> Samples:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import getopt
 import platform
+import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -304,7 +305,9 @@ def _split_set(given: str) -> _Set:
         raise ConfigError(
             f"--set {escaped(given)}: write KEY=VALUE, like limits.max_message_size=32MiB"
         )
-    return _Set(key.split("."), _toml_or_text(raw), f"--set {escaped(given)}")
+    # There may be a password in it, wherever a mistake has put it.
+    shown = f"{key}=…" if re.fullmatch(r"stores\.[^.]+(\.url)?", key) else given
+    return _Set(key.split("."), _toml_or_text(raw), f"--set {escaped(shown)}")
 
 
 def _toml_or_text(raw: str) -> object:

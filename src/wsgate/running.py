@@ -35,8 +35,11 @@ from wsgate.making import (
 )
 from wsgate.measures import gateway_samples
 from wsgate.ports import SPARE_FILES, StartFailed, announce, bind, raise_file_limit
+from wsgate.redis import RedisError
 from wsgate.reload import NotTaken, Reload
+from wsgate.secretfile import SecretUnusable
 from wsgate.signals import Signals
+from wsgate.stores import StoreError, Stores, make_stores, store_samples
 from wsgate.systemd import Systemd
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
@@ -74,6 +77,7 @@ class GatewayService(Service):
         vitals: Vitals | None = None,
         register: Register | None = None,
         pusher: Pusher | None = None,
+        stores: Stores | None = None,
     ) -> None:
         self.certificates = certificates
         """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
@@ -100,6 +104,7 @@ class GatewayService(Service):
         self._vitals = vitals
         self._pusher = pusher or Pusher(reactor, factory)
         self._register = register or make_register(reactor, asked.gateway)
+        self._stores = make_stores(reactor, asked) if stores is None else stores
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
@@ -154,6 +159,7 @@ class GatewayService(Service):
             raise StartFailed(str(error)) from None
         self._register.serve(self.factory.routes)
         self.channels.start()
+        self._stores.start()
         self._pusher.start()
         self._watch_certificates()
         collect_rarely()
@@ -195,7 +201,8 @@ class GatewayService(Service):
             turnover.privates,
         )
         expiries = self.certificates.expiries() if self.certificates is not None else {}
-        now = gateway | self._vitals.samples() | expiry_samples(expiries)
+        stores = dict(store_samples(self._stores.values()))
+        now = gateway | self._vitals.samples() | expiry_samples(expiries) | stores
         return merged([turnover.past, now])
 
     def not_ready(self) -> str | None:
@@ -232,9 +239,14 @@ class GatewayService(Service):
         except JournalError as error:
             raise NotTaken(str(error)) from None
 
+        try:
+            self._stores.check(asked)
+        except (StoreError, RedisError, SecretUnusable) as error:
+            raise NotTaken(str(error)) from None
         apps = pusher_apps(routes)
 
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
+            self._stores.change(asked)
             made = make_routes(routes, pools, self._register, asked.limits)
             options = make_options(asked.limits)
             if options != self.factory.options:
@@ -267,6 +279,7 @@ class GatewayService(Service):
         self._register.stop()
         self._pusher.close()
         await self.channels.stop()
+        await self._stores.stop()
         if self._vitals is not None:
             self._vitals.stop()
         floods.OF_THIS_PROCESS.stop()

@@ -37,6 +37,7 @@ from wsgate.proxies import LOCAL, TrustedProxies
 from wsgate.redis import RedisError
 from wsgate.running import GatewayService, Ports, ReadAgain
 from wsgate.secretfile import SecretUnusable
+from wsgate.stores import StoreError, make_stores
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
 
@@ -98,7 +99,7 @@ def _bus_of_worker(reactor: Any, brief: workers.Brief) -> Bus | None:
     return ParentBus(reactor, workers.BUS, brief.settings.limits.bus_buffer, stop)
 
 
-_WRONG = (*(SecretUnusable, tls.TLSError, php.PHPError, BusError, RedisError),)
+_WRONG = (*(SecretUnusable, tls.TLSError, php.PHPError, BusError, RedisError, StoreError),)
 """What the parts say that cannot be as they are asked to."""
 
 
@@ -164,6 +165,7 @@ def _gateway(
     check_state(asked)
     routes = all_routes(asked)
     apps = pusher_apps(routes)
+    stores = make_stores(reactor, asked)
     turnover = Turnover(reactor, asked, routes)
     register = make_register(reactor, asked.gateway)
     factory = make_factory(reactor, asked, routes, turnover.pools, register, bus)
@@ -171,5 +173,15 @@ def _gateway(
     pusher.serve(apps, factory.routes.values())
     vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
-        reactor, factory, ports, turnover, asked, certificates, read_again, vitals, register, pusher
+        reactor,
+        factory,
+        ports,
+        turnover,
+        asked,
+        certificates,
+        read_again,
+        vitals,
+        register,
+        pusher,
+        stores,
     )

@@ -128,6 +128,7 @@ def test_the_defaults_are_these(folder):
                 "ini": {},
             }
         },
+        "stores": {},
         "routes": (
             {
                 "path": "/",
@@ -303,7 +304,7 @@ LINES = [
     ({"limit": {}}, "limit: unknown section; did you mean limits?"),
     ({"routes": []}, "routes: unknown section; did you mean route?"),
     ({"pool": {}}, "pool: unknown section; did you mean pools?"),
-    ({"zzz": 1}, "zzz: unknown section; known: gateway, hooks, limits, pools, route"),
+    ({"zzz": 1}, "zzz: unknown section; known: gateway, hooks, limits, pools, route, stores"),
     (
         {"gateway": {"bsu": 2}},
         "gateway.bsu: unknown setting; did you mean gateway.bus?",

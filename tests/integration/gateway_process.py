@@ -69,6 +69,18 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP; returns when none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+
+    def stand_still() -> bool:
+        stats = [task.joinpath("stat").read_text() for task in tasks.iterdir()]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+    eventually(stand_still, 10, "it stands still")
+
+
 def living(pids: list[int]) -> list[int]:
     """Those of `pids` that still run."""
     table = process_table()

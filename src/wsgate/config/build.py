@@ -25,6 +25,7 @@ from wsgate.config.pusher import (
 )
 from wsgate.config.settings import Gateway, Pool, Route, Settings
 from wsgate.config.sources import Given, Source, Value, Values, dotted
+from wsgate.config.stores import check_store
 
 _CERTIFICATES = "--certificate FILE and --private-key FILE, --certificates DIR, or --self-signed"
 # wsgate.tls reads these itself; every other string is Twisted's own.
@@ -62,10 +63,12 @@ def build(sources: Iterable[Source]) -> Settings:
     limits: Limits = _make(Limits, given.limits)
     workers = _workers(gateway.workers, given, limits, [pools[name] for name in sorted(used)])
     gateway = replace(gateway, workers=workers)
+    stores = {name: check_store(name, values) for name, values in given.stores.items()}
     return Settings(
         gateway=gateway,
         limits=limits,
         pools=pools,
+        stores=stores,
         routes=routes,
         hooks=hooks,
         hook_folders=tuple(given.hook_folders),
@@ -85,6 +88,8 @@ def _merge(under: Given, over: Given) -> None:
     for name, options in over.hooks.items():
         under.hooks.setdefault(name, {}).update(options)
     under.hook_folders.update(over.hook_folders)
+    for name, values in over.stores.items():
+        under.stores.setdefault(name, {}).update(values)
     for path, values in over.routes.items():
         under.routes.setdefault(path, {}).update(values)
 

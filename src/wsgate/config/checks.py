@@ -161,6 +161,13 @@ def pool_name(value: str) -> str:
     return value
 
 
+def store_name(value: str) -> str:
+    """A name that can stand in a log line, a label and a TOML key without quotes."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("not a store's name; at most 64 of A-Z a-z 0-9 _ -")
+    return value
+
+
 def app(value: str) -> str:
     """The id or key of an application: a part of a URL, and of channels' names inside."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):

@@ -165,11 +165,15 @@ def text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text, which `check` may refuse by ValueError or return in its normal form."""
+    """A text, which `check` may refuse by ValueError or return in its normal form.
+
+    No error shows one that `is_secret`.
+    """
 
     check: Callable[[str], str] = str
     unit: str = "text"
     bounds: str = ""
+    is_secret: bool = False
 
     def parse(self, value: object, _folder: str, /) -> str:
         return self.check(text(value))

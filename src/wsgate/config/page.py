@@ -8,6 +8,7 @@ from wsgate.config.about import About, default_of, described, is_needed
 from wsgate.config.hooks import HOOK_OPTIONS
 from wsgate.config.limits import Limits
 from wsgate.config.settings import Gateway, Pool, Route
+from wsgate.config.stores import StoreSettings
 
 _HEAD = """\
 # Settings
@@ -35,6 +36,13 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
         "Who runs PHP. Without `fastcgi`, wsgate starts and supervises a private PHP of its own.\n"
         "The pool the options make is `[pools.default]`; it need not be written where no other\n"
         "pool is.",
+    ),
+    (
+        "`[stores.NAME]`",
+        StoreSettings,
+        "Redis, memcached, PostgreSQL and MySQL or MariaDB, which hooks may ask:\n"
+        "[stores.md](stores.md). "
+        'Where the URL is all there is to say: `NAME = "redis://…"` below\n`[stores]`.',
     ),
     (
         "`[[route]]`",

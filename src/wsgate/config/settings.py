@@ -12,6 +12,7 @@ from wsgate.config.about import about
 from wsgate.config.hooks import NamedHook, hook
 from wsgate.config.kinds import Choice, Count, Flag, Ini, Path, Size, Text, Texts, Time, Workers
 from wsgate.config.limits import Limits
+from wsgate.config.stores import StoreSettings
 from wsgate.config.units import KIB, MIB
 
 
@@ -652,3 +653,4 @@ class Settings:
     """By name, those that routes use without a section of their own included."""
     hook_folders: tuple[str, ...] = ()
     """Where modules of hooks may be, beside Python's own path."""
+    stores: Mapping[str, StoreSettings] = field(default_factory=dict)

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from wsgate.config import checks
 from wsgate.config.about import About, described
 from wsgate.config.errors import ConfigError, as_written, did_you_mean, escaped
 from wsgate.config.hooks import Raw, Raws, hook_name
-from wsgate.config.kinds import WrongItem
+from wsgate.config.kinds import Text, WrongItem
 from wsgate.config.limits import Limits
 from wsgate.config.settings import Gateway, Pool, Route
+from wsgate.config.stores import StoreSettings
 
 # ("limits", "queue"), ("pools", "app", "php"), ("route", "/chat", "script")
 Key = tuple[str, ...]
 
-SECTIONS = ("gateway", "limits", "pools", "hooks", "route")
+SECTIONS = ("gateway", "limits", "pools", "stores", "hooks", "route")
 
 
 class Value(NamedTuple):
@@ -42,6 +44,7 @@ class Given:
     gateway: Values = field(default_factory=dict)
     limits: Values = field(default_factory=dict)
     pools: dict[str, Values] = field(default_factory=dict)
+    stores: dict[str, Values] = field(default_factory=dict)
     routes: dict[str, Values] = field(default_factory=dict)
     hooks: dict[str, Raws] = field(default_factory=dict)
     hook_folders: dict[str, None] = field(default_factory=dict)
@@ -92,6 +95,8 @@ class Source:
                 given.pools = self._pools(held)
             elif section == "hooks":
                 given.hooks = self._hooks(held)
+            elif section == "stores":
+                given.stores = self._stores(held)
             elif section == "route":
                 given.routes = self._routes(held)
             else:
@@ -125,13 +130,16 @@ class Source:
         return values
 
     def _value(self, key: Key, about: About, value: object) -> Value:
+        # A mistake in a URL may be a password that stands in the wrong place.
+        is_secret = isinstance(about.kind, Text) and about.kind.is_secret
+        shown = "…" if is_secret and isinstance(value, str) else value
         try:
             typed = about.kind.parse(value, self.folder)
         except WrongItem as error:
             raise ConfigError(f"{self.write(key, error.item)}: {error}") from None
         except ValueError as error:
-            raise ConfigError(f"{self.write(key, value)}: {error}") from None
-        return Value(typed, self.write(key, value))
+            raise ConfigError(f"{self.write(key, shown)}: {error}") from None
+        return Value(typed, self.write(key, shown))
 
     def _pools(self, held: object) -> dict[str, Values]:
         pools = self._table(("pools",), held, "[pools.NAME] and its settings below")
@@ -159,6 +167,18 @@ class Source:
 
     def _raw(self, key: Key, value: object) -> Raw:
         return Raw(value, self.folder, self.place(key), partial(self.write, key))
+
+    def _stores(self, held: object) -> dict[str, Values]:
+        stores = self._table(("stores",), held, '[stores] and NAME = "redis://…" below')
+        parsed = {}
+        for name, values in stores.items():
+            try:
+                checks.store_name(name)
+            except ValueError as error:
+                raise ConfigError(f"{self.place(('stores', name))}: {error}") from None
+            table = {"url": values} if isinstance(values, str) else values
+            parsed[name] = self._section(("stores", name), StoreSettings, table)
+        return parsed
 
     def _routes(self, held: object) -> dict[str, Values]:
         # A single table is what [route] for [[route]] gives.

@@ -19,7 +19,7 @@ from wsgate.control.health import health
 from wsgate.control.metrics import metrics
 from wsgate.control.openapi import described
 from wsgate.control.push import Source, push
-from wsgate.figures import Samples, merged
+from wsgate.figures import Samples, merged, stores_in
 from wsgate.ports import bind
 
 _log = Logger(namespace="wsgate")
@@ -84,7 +84,7 @@ class ControlledService(Service):
         self._port: Any = None
         self.pushed: Counter[str] = Counter()
         endpoints = [
-            *health(served.not_ready),
+            *health(served.not_ready, lambda: stores_in(served.samples())),
             *metrics(reactor, self.samples),
             *push(self._channels, self.pushed),
             *more(self._channels),

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from wsgate.redis.errors import (
     RedisAway,
     RedisError,
+    RedisGarbled,
     RedisMissing,
     RedisRefused,
     RedisUnanswered,
@@ -27,6 +28,7 @@ __all__ = [
     "Address",
     "RedisAway",
     "RedisError",
+    "RedisGarbled",
     "RedisMissing",
     "RedisRefused",
     "RedisUnanswered",

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from wsgate.redis.errors import RedisRefused, RedisUnanswered
+from wsgate.redis.errors import RedisGarbled, RedisRefused, RedisUnanswered
 from wsgate.redis.url import Address
 
 CHECK_EVERY = 1.0
@@ -56,6 +56,7 @@ class RedisConnection(Protocol):
         self._pushed = pushed
         self._ended = ended
         self._complaint = ""
+        self._is_garbled = False
         self._reader = Reader()
         self._owed: deque[Deferred[Any]] = deque()
         self._silent = 0
@@ -96,8 +97,9 @@ class RedisConnection(Protocol):
         Commands are done in the order in which they are given.
         """
         answer: Deferred[Any] = Deferred()
-        self._owed.append(answer)
+        # First, for it raises if a word is none.
         self.tell(*words)
+        self._owed.append(answer)
         return answer
 
     def tell(self, *words: Word) -> None:
@@ -118,12 +120,14 @@ class RedisConnection(Protocol):
             while (said := reader.gets()) is not False:
                 self._take(said)
         except ProtocolError:
+            self._is_garbled = True
             self.end("it does not speak Redis' protocol")
 
     def _take(self, said: Any) -> None:
         if isinstance(said, PushNotification):
             self._pushed(said)
         elif not self._owed:
+            self._is_garbled = True
             self.end("it answered what was not asked")
         else:
             answer = self._owed.popleft()
@@ -146,6 +150,7 @@ class RedisConnection(Protocol):
             self._check.stop()
         why = self._complaint or "the connection was lost"
         owed, self._owed = self._owed, deque()
+        error = RedisGarbled if self._is_garbled else RedisUnanswered
         for answer in owed:
-            answer.errback(RedisUnanswered(why))
+            answer.errback(error(why))
         self._ended(why)

@@ -15,6 +15,10 @@ class RedisUnanswered(RedisError):
     """The connection ended before the answer: whether it was done is not known."""
 
 
+class RedisGarbled(RedisUnanswered):
+    """What came was nothing of Redis' protocol, and the connection was ended."""
+
+
 class RedisRefused(RedisError):
     """Redis answered with an error; `str()` is what it said."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wsgate.config import Gateway, Limits, NamedHook, Pool, Route, Settings
+from wsgate.config import Gateway, Limits, NamedHook, Pool, Route, Settings, StoreSettings
 from wsgate.config.hooks import HOOK_OPTIONS
 from wsgate.tls import Credentials
 from wsgate.workers import credentials
@@ -66,6 +66,7 @@ def _settings(told: Mapping[str, Any]) -> Settings:
         routes=tuple(_section(Route, route) for route in told["routes"]),
         hooks={name: _hook(hook) for name, hook in told["hooks"].items()},
         hook_folders=tuple(told["hook_folders"]),
+        stores={name: _section(StoreSettings, store) for name, store in told["stores"].items()},
     )
 
 
