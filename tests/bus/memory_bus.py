@@ -1,10 +1,19 @@
 """A bus of one process for unit tests: real enough to have nodes, and to be lost."""
 
-from twisted.internet.defer import Deferred, fail, succeed
+import itertools
 
-from wsgate.bus.exchange import Exchange
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+
+from wsgate.bus.exchange import Exchange, Keeping
 from wsgate.bus.interface import NOWHERE
 from wsgate.channels import BusAway
+
+
+def new_exchange(clock: Clock, keeping: Keeping | None = None) -> Exchange:
+    """What the nodes share; its epochs are 1, 2, 3 …"""
+    epochs = (f"{n:x}" for n in itertools.count(1))
+    return Exchange(clock.seconds, lambda: next(epochs), keeping or Keeping())
 
 
 class MemoryBus:

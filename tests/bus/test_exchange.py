@@ -1,8 +1,7 @@
-import itertools
-
 import pytest
 from twisted.internet.task import Clock
 
+from tests.bus.memory_bus import new_exchange
 from wsgate.bus.exchange import Exchange, Keeping
 from wsgate.bus.interface import NOWHERE, Change, Entry, Position, Presence
 
@@ -14,8 +13,7 @@ def clock():
 
 @pytest.fixture
 def exchange(clock):
-    epochs = (f"{n:x}" for n in itertools.count(1))
-    return Exchange(clock.seconds, lambda: next(epochs), Keeping(messages=3, age=60, size=100))
+    return new_exchange(clock, Keeping(messages=3, age=60, size=100))
 
 
 class Heard:

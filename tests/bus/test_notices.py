@@ -1,16 +1,16 @@
 """Notices to all processes: over a bus in memory, and over a parent's hub with real sockets."""
 
-import itertools
 import socket
 
 import pytest
 from twisted.internet.task import Clock
 
-from tests.bus.memory_bus import MemoryBus
-from tests.bus.test_shared import NODES, Node, error, result
+from tests.bus.memory_bus import MemoryBus, new_exchange
+from tests.bus.test_shared import NODES, Node
+from tests.deferreds import error, result
 from wsgate.bus import Hub, HubBus, ParentBus, SharedChannels
 from wsgate.bus.envelope import Envelope, Kind, encode
-from wsgate.bus.exchange import Exchange, Keeping
+from wsgate.bus.exchange import Keeping
 from wsgate.channels import LONGEST_NOTICE, BusAway
 
 
@@ -21,8 +21,7 @@ def clock():
 
 @pytest.fixture
 def exchange(clock):
-    epochs = (f"{n:x}" for n in itertools.count(1))
-    return Exchange(clock.seconds, lambda: next(epochs), Keeping())
+    return new_exchange(clock)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
+from tests.deferreds import outcome
 from wsgate.bus.interface import Change, Position
 from wsgate.bus.limits import BusLimits
 from wsgate.bus.redis import RedisBus
@@ -58,14 +58,6 @@ def bus(clock):
     bus.listener = Listener()
     bus.start("aaaaaaaa", bus.listener)
     return bus
-
-
-def outcome(deferred):
-    found = []
-    deferred.addBoth(found.append)
-    if not found:
-        return None
-    return found[0].value if isinstance(found[0], Failure) else found[0]
 
 
 def come_up(bus):

@@ -5,7 +5,8 @@ import itertools
 import pytest
 from twisted.internet.task import Clock
 
-from tests.bus.memory_bus import MemoryBus
+from tests.bus.memory_bus import MemoryBus, new_exchange
+from tests.deferreds import error, result
 from tests.fakes import FakeMember
 from wsgate.bus.asks import PATIENCE
 from wsgate.bus.envelope import Envelope, Kind, encode
@@ -54,27 +55,12 @@ def clock():
 
 @pytest.fixture
 def exchange(clock):
-    epochs = (f"{n:x}" for n in itertools.count(1))
-    return Exchange(clock.seconds, lambda: next(epochs), Keeping())
+    return new_exchange(clock)
 
 
 @pytest.fixture
 def nodes(clock, exchange):
     return [Node(name, clock, exchange) for name in NODES]
-
-
-def result(deferred):
-    found = []
-    deferred.addCallback(found.append)
-    assert found, "it has not fired"
-    return found[0]
-
-
-def error(deferred):
-    found = []
-    deferred.addErrback(found.append)
-    assert found, "it has not failed"
-    return found[0].value
 
 
 def test_what_one_node_publishes_reaches_subscribers_of_all(nodes, clock):

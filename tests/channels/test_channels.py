@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.task import Clock
 
+from tests.deferreds import result
 from tests.fakes import FakeMember
 from wsgate.channels import NO_CHANNELS, ChannelError, ChannelLimits, Channels, Message
 
@@ -27,14 +28,6 @@ def member(channels, name, *rooms, user="", takes=True):
     for room in rooms:
         channels.subscribe(one, room)
     return one
-
-
-def result(deferred):
-    """What a Deferred has fired with."""
-    found = []
-    deferred.addCallback(found.append)
-    assert found, "it has not fired"
-    return found[0]
 
 
 def test_subscribers_get_what_is_published_and_others_do_not(channels):

@@ -3,19 +3,13 @@
 import pytest
 from twisted.internet.task import Clock
 
+from tests.deferreds import result
 from wsgate.channels import LONGEST_NOTICE, Channels
 
 
 @pytest.fixture
 def channels():
     return Channels(Clock())
-
-
-def result(deferred):
-    found = []
-    deferred.addCallback(found.append)
-    assert found, "it has not fired"
-    return found[0]
 
 
 def test_who_listens_to_a_topic_hears_its_notices_at_once_until_it_ends_that(channels):

@@ -6,12 +6,11 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from tests.bus.memory_bus import MemoryBus
+from tests.bus.memory_bus import MemoryBus, new_exchange
 from tests.fakes import FakePeer
 from tests.pusher.test_conversation import ANN, BOB, Told, got, here, say, sign_in, subscribe
 from wsgate import cgi
 from wsgate.bus import SharedChannels
-from wsgate.bus.exchange import Exchange, Keeping
 from wsgate.channels import Message
 from wsgate.gateway import QueueLimits, Route
 from wsgate.http1 import RequestHead
@@ -74,8 +73,7 @@ def clock():
 
 @pytest.fixture
 def exchange(clock):
-    epochs = (f"{n:x}" for n in itertools.count(1))
-    return Exchange(clock.seconds, lambda: next(epochs), Keeping())
+    return new_exchange(clock)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
+from tests.deferreds import outcome
 from tests.fakes import Transport
 from wsgate.redis import Address, RedisAway, RedisRefused, Script
 from wsgate.redis.client import RedisClient
@@ -68,14 +68,6 @@ def greeted(client):
     connection.dataReceived(GREETING)
     connection.transport.clear()
     return connection
-
-
-def outcome(deferred):
-    found = []
-    deferred.addBoth(found.append)
-    if not found:
-        return None
-    return found[0].value if isinstance(found[0], Failure) else found[0]
 
 
 def test_what_is_asked_before_redis_is_there_fails_at_once(client):

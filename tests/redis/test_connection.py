@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.task import Clock
 
+from tests.deferreds import outcome
 from tests.fakes import Transport
 from wsgate.redis.connection import PATIENCE, RedisConnection
 from wsgate.redis.errors import RedisRefused, RedisUnanswered
@@ -28,12 +29,6 @@ def greeted(clock):
     assert one.greeted.called
     one.transport.clear()
     return one
-
-
-def outcome(deferred):
-    found = []
-    deferred.addBoth(found.append)
-    return getattr(found[0], "value", found[0]) if found else None
 
 
 def test_it_introduces_itself_with_password_and_database(clock):
