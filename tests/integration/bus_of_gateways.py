@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from websockets.sync.client import ClientConnection
@@ -22,6 +22,18 @@ if ($do === 'both') { header("Wsgate-Subscribe: $what"); header("Wsgate-Publish:
 if ($do === 'pub') { [$room, $what] = explode(' ', $what, 2); header("Wsgate-Publish: $room"); }
 echo $what;
 """
+
+
+@contextlib.contextmanager
+def closing_later() -> Iterator[Callable[[ClientConnection], ClientConnection]]:
+    """Gives back each client that it is called with, and closes them all at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def keep(client: ClientConnection) -> ClientConnection:
+            stack.callback(client.close)
+            return client
+
+        yield keep
 
 
 class Node:

@@ -35,9 +35,30 @@ def nginx(application: str, script: str, root: str, params: str = STOCK) -> Iter
 
     `application` is as fastcgi_pass has it; `root` is the document root that the script lies in.
     """
+    server = f"""
+        server_name localhost;
+        root {root};
+        location / {{
+            rewrite ^ /{Path(script).name} break;
+            include {params};
+            fastcgi_param SCRIPT_FILENAME {script};
+            fastcgi_pass {application};
+        }}
+    """
+    with nginx_with(server) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def nginx_with(server: str) -> Iterator[int]:
+    """The port of an nginx whose only server has these directives beside its port."""
     folder = Path(tempfile.mkdtemp(prefix="wsgate-nginx-"))
     folder.chmod(0o755)
     port = free_port()
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "fastcgi", "proxy", "uwsgi", "scgi")
+    )
     (folder / "nginx.conf").write_text(f"""
         daemon off;
         {"user root;" if os.geteuid() == 0 else ""}
@@ -47,21 +68,10 @@ def nginx(application: str, script: str, root: str, params: str = STOCK) -> Iter
         events {{ worker_connections 64; }}
         http {{
             access_log off;
-            client_body_temp_path {folder}/body;
-            fastcgi_temp_path {folder}/fastcgi;
-            proxy_temp_path {folder}/proxy;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
+            {temporary}
             server {{
                 listen 127.0.0.1:{port};
-                server_name localhost;
-                root {root};
-                location / {{
-                    rewrite ^ /{Path(script).name} break;
-                    include {params};
-                    fastcgi_param SCRIPT_FILENAME {script};
-                    fastcgi_pass {application};
-                }}
+                {server}
             }}
         }}
     """)

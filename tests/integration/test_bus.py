@@ -1,6 +1,5 @@
 """Three real gateways over a real redis-server: what one does reaches the clients of all."""
 
-import contextlib
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ from functools import partial
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.integration.bus_of_gateways import heard, node, nodes, nothing_more, tell
+from tests.integration.bus_of_gateways import closing_later, heard, node, nodes, nothing_more, tell
 from tests.integration.gateway_process import eventually, free_port, twistd
 from tests.integration.redis_server import redis_server
 
@@ -35,13 +34,8 @@ def three(redis):
 
 @pytest.fixture
 def clients():
-    with contextlib.ExitStack() as stack:
-
-        def closed_later(client):
-            stack.callback(client.close)
-            return client
-
-        yield closed_later
+    with closing_later() as keep:
+        yield keep
 
 
 def settled(three, channel, count):

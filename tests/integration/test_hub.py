@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.integration.bus_of_gateways import heard, node, tell
+from tests.integration.bus_of_gateways import closing_later, heard, node, tell
 from tests.integration.gateway_process import eventually
 
 WORKERS = 3
@@ -23,13 +23,8 @@ def one():
 
 @pytest.fixture
 def clients():
-    with contextlib.ExitStack() as stack:
-
-        def closed_later(client):
-            stack.callback(client.close)
-            return client
-
-        yield closed_later
+    with closing_later() as keep:
+        yield keep
 
 
 def spread(one, clients, *says):

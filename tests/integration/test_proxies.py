@@ -2,17 +2,13 @@
 
 import contextlib
 import json
-import os
 import socket
 import ssl
-import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway_process import eventually, free_port, gateway
-from tests.integration.nginx import find_nginx
+from tests.integration.gateway_process import eventually, gateway
+from tests.integration.nginx import nginx_with
 from tests.integration.websocket_client import connect
 
 SEEN = """<?php
@@ -34,48 +30,19 @@ def asked(url, **options):
 @contextlib.contextmanager
 def front(port):
     """The port of an nginx in front of wsgate, as docs/deployment.md has it."""
-    folder = Path(tempfile.mkdtemp(prefix="wsgate-front-"))
-    folder.chmod(0o755)
-    own = free_port()
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "fastcgi", "proxy", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(f"""
-        daemon off;
-        {"user root;" if os.geteuid() == 0 else ""}
-        worker_processes 1;
-        pid {folder}/pid;
-        error_log {folder}/error.log;
-        events {{ worker_connections 64; }}
-        http {{
-            access_log off;
-            {temporary}
-            server {{
-                listen 127.0.0.1:{own};
-                location / {{
-                    proxy_pass http://127.0.0.1:{port};
-                    proxy_http_version 1.1;
-                    proxy_set_header Upgrade $http_upgrade;
-                    proxy_set_header Connection "upgrade";
-                    proxy_set_header Host $http_host;
-                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                    proxy_set_header X-Forwarded-Proto https;
-                }}
-            }}
+    server = f"""
+        location / {{
+            proxy_pass http://127.0.0.1:{port};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto https;
         }}
-    """)
-    with subprocess.Popen([find_nginx(), "-c", f"{folder}/nginx.conf", "-p", str(folder)]) as nginx:
-        try:
-            eventually(lambda: _accepts(own), 10, "nginx listens")
-            yield own
-        finally:
-            nginx.terminate()
-
-
-def _accepts(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """
+    with nginx_with(server) as own:
+        yield own
 
 
 def test_behind_nginx_php_sees_the_client_and_its_scheme():
