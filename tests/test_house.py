@@ -11,6 +11,7 @@ SOURCE = Path(wsgate.__file__).parent
 
 ALLOWED = {
     "node": set(),
+    "filelock": set(),
     "secretfile": set(),
     "oneline": set(),
     "compiled": set(),
@@ -36,7 +37,7 @@ ALLOWED = {
     "hooks": {
         *("channels", "config", "floods", "oneline", "secretfile", "secure", "timeouts"),
     },
-    "journal": set(),
+    "journal": {"filelock"},
     "grip": {
         *("cgi", "channels", "config", "control", "fastcgi", "floods", "gateway", "http1"),
         *("oneline", "secretfile", "timeouts"),
@@ -50,7 +51,7 @@ ALLOWED = {
         *("compiled", "cgi", "channels", "floods", "gateway", "http1", "node", "oneline"),
         *("proxies", "timeouts", "utf8"),
     },
-    "php": {"backoff", "floods", "interpreter", "oneline"},
+    "php": {"backoff", "filelock", "floods", "interpreter", "oneline"},
     "tls": {"proxies"},
     "demo": set(),
     "secure": set(),

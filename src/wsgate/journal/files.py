@@ -9,6 +9,8 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
+from wsgate.filelock import is_still, lock_if_free
+
 _NAME = re.compile(r"disconnects-([0-9a-f]{8})\.lock")
 
 
@@ -99,7 +101,7 @@ class JournalFile:
                 descriptor = _open_private(lock)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # Somebody may have taken it for a dead one's, before it was locked.
-                if _is_still(lock, descriptor):
+                if is_still(lock, descriptor):
                     break
                 os.close(descriptor)
             file = cls(folder, name, descriptor)
@@ -138,33 +140,10 @@ def dead_files(folder: str, own: str) -> Iterator[JournalFile]:
         match = _NAME.fullmatch(entry)
         if match is None or match[1] == own:
             continue
-        descriptor = _lock_if_free(os.path.join(folder, entry))
+        descriptor = lock_if_free(os.path.join(folder, entry), os.O_RDWR)
         if descriptor is not None:
             yield JournalFile(folder, match[1], descriptor)
 
 
-def _lock_if_free(path: str) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_still(path, descriptor):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
-
-
 def _open_private(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def _is_still(path: str, descriptor: int) -> bool:
-    """Whether `path` names the file that is open: whoever sweeps a file deletes it."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

@@ -8,13 +8,13 @@ in XDG_RUNTIME_DIR: that vanishes when its user logs out, and a daemon stays. Th
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
 import tempfile
 from collections.abc import Mapping
 
+from wsgate.filelock import lock_if_free
 from wsgate.php.errors import PHPError
 
 PREFIX = "wsgate-php-"
@@ -94,19 +94,12 @@ def remove_stale(parent: str) -> None:
 
 def _lock(path: str) -> int | None:
     """The lock of a private folder of ours; None when it is not ours, is held, or has gone."""
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+    lock = lock_if_free(path, os.O_RDONLY | os.O_DIRECTORY)
+    if lock is None:
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held, named = os.fstat(lock), os.stat(path, follow_symlinks=False)
-        private = held.st_uid == os.geteuid() and stat.S_IMODE(held.st_mode) == 0o700
-        # Another start may have removed the folder between open and lock.
-        if private and os.path.samestat(held, named):
-            return lock
-    except OSError:
-        pass
+    held = os.fstat(lock)
+    if held.st_uid == os.geteuid() and stat.S_IMODE(held.st_mode) == 0o700:
+        return lock
     os.close(lock)
     return None
 
