@@ -1,4 +1,4 @@
-"""The one error of this room, and the words its messages are made of."""
+"""The errors of this room, and the words its messages are made of."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ LONGEST_SHOWN = 100
 
 class ConfigError(ValueError):
     """A setting or option is wrong. `str()` is one line: the place, the value, and the mend."""
+
+
+class OptionError(ValueError):
+    """An option of a hook cannot be as it is; the text is the tail of the error line.
+
+    `option` is its name, empty where it is about all of them.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 # Whatever stands in a URL before its last @, and whatever looks like it.

@@ -13,24 +13,28 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wsgate.config.about import About, described, is_needed
-from wsgate.config.errors import ConfigError, as_written, did_you_mean
+from wsgate.config.errors import ConfigError, OptionError, as_written, did_you_mean
 from wsgate.config.kinds import Path, WrongItem, text
 from wsgate.config.paths import check_file
+from wsgate.config.session import SessionOptions
 
-HOOK_OPTIONS: dict[str, type] = {}
+__all__ = [
+    "HOOK_OPTIONS",
+    "NamedHook",
+    "OptionError",
+    "Raw",
+    "Raws",
+    "hook",
+    "hook_name",
+    "named_hooks",
+    "shown_option",
+]
+
+HOOK_OPTIONS: dict[str, type] = {
+    "session": SessionOptions,
+}
 """By the word that is `use`. Fields without a default must be given; `__post_init__` may raise
 `OptionError` where two do not go together. Files (`Path()`) must be there."""
-
-
-class OptionError(ValueError):
-    """An option of a hook cannot be as it is; the text is the tail of the error line.
-
-    `option` is its name, empty where it is about all of them.
-    """
-
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(message)
-        self.option = option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

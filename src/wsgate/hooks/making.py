@@ -18,7 +18,9 @@ from wsgate.hooks.errors import HookUnusable
 from wsgate.hooks.plugin import IHookMaker
 from wsgate.hooks.services import Services
 
-BUILT_IN: dict[str, str] = {}
+BUILT_IN: dict[str, str] = {
+    "session": "wsgate.hooks.session.make:make",
+}
 """Who makes what comes with wsgate, by `use`: `module:function`, called with services and options.
 
 A module is imported when a route asks for its hook. The function may raise `OptionError`, or

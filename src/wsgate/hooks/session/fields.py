@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from wsgate.config.session import param_name
 from wsgate.hooks.session.formats import Session
 from wsgate.hooks.session.unserialize import Float, Opaque, Unreadable, Value
-
-_PREFIX = "WSGATE_SESSION_"
-
-
-def param_name(field: str) -> str:
-    """The param that a field becomes: `cart.items` is WSGATE_SESSION_CART_ITEMS."""
-    return _PREFIX + re.sub(r"[^A-Z0-9]", "_", field.upper())
 
 
 def find(session: Session, field: str) -> Value:

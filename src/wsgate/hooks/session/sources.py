@@ -1,0 +1,70 @@
+"""Where sessions are looked up. Here: PHP's files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+
+from wsgate.hooks.errors import HookFailed
+from wsgate.hooks.services import Services
+from wsgate.hooks.session import files
+from wsgate.hooks.session.files import SETTLED, NotToBeRead, Place, Rules, Unsettled
+
+T = TypeVar("T")
+
+PAUSE = 0.05
+"""Seconds between two looks at a file that a script may be writing."""
+
+LOOKS = round(2 * SETTLED / PAUSE)
+
+
+class Source(Protocol):
+    """Looks sessions up by their id, which is a good one."""
+
+    async def look_up(self, session: str) -> bytes | None:
+        """What PHP has saved; None or nothing where there is no such session.
+
+        Raises:
+            HookFailed: it cannot be known.
+        """
+
+
+def in_thread(services: Services, function: Callable[[], T]) -> Awaitable[T]:
+    """What `function` gives, called in a thread of the reactor's pool."""
+    reactor = services.reactor
+    return deferToThreadPool(reactor, reactor.getThreadPool(), function)
+
+
+class Files:
+    """Session files, read in threads."""
+
+    def __init__(
+        self,
+        services: Services,
+        place: Place,
+        rules: Rules,
+        thread: Callable[[Services, Callable[[], T]], Awaitable[T]] = in_thread,
+    ) -> None:
+        self._services = services
+        self._place = place
+        self._rules = rules
+        self._thread: Any = thread
+
+    async def look_up(self, session: str) -> bytes | None:
+        """As `Source.look_up`. A file that is being written is looked at again, for a second."""
+        path = self._place.path(session)
+        for _ in range(LOOKS):
+            try:
+                look = partial(files.read, path, self._rules, self._services.wall())
+                found: bytes | None = await self._thread(self._services, look)
+            except Unsettled:
+                await deferLater(self._services.reactor, PAUSE)
+            except NotToBeRead as error:
+                raise HookFailed(f"the file of a session {error}") from None
+            else:
+                return found
+        raise HookFailed("the file of a session is being written again and again")
