@@ -35,7 +35,7 @@ ALLOWED = {
         "timeouts",
     },
     "hooks": {
-        *("channels", "config", "floods", "oneline", "secretfile", "secure", "timeouts"),
+        *("channels", "config", "floods", "oneline", "secretfile", "secure", "stores", "timeouts"),
     },
     "journal": {"filelock"},
     "grip": {

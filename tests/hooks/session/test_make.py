@@ -65,7 +65,15 @@ def test_a_folder_that_may_not_be_entered_says_where_to_read_on(tmp_path, monkey
         made(save_path=str(tmp_path))
 
 
-def test_a_store_that_is_not_in_the_settings_is_one_line():
-    with pytest.raises(OptionError) as caught:
-        made(store="cache")
+class Database:
+    kind = "postgresql"
+
+
+@pytest.mark.parametrize(
+    ("stores", "why"),
+    [({}, "write one of these.*none"), ({"cache": Database()}, "a postgresql")],
+)
+def test_a_store_that_has_no_sessions_is_one_line(stores, why):
+    with pytest.raises(OptionError, match=why) as caught:
+        made(stores, store="cache")
     assert caught.value.option == "store"

@@ -114,7 +114,7 @@ class SessionHook(Hook):
         log.warn(
             "hook {hook}: a client stays, whose session cannot be looked up: {error}",
             hook=self._services.name,
-            error=failure.value if failure.check(HookFailed) else failure.type.__name__,
+            error=failure.value if failure.check(HookFailed) else type(failure.value).__name__,
         )
 
     def _checked(self, connection: Connection, session: str, over: tuple[int, str] | None) -> None:

@@ -12,6 +12,7 @@ from wsgate.hooks.services import Services
 from wsgate.hooks.session.files import Place, Rules, user_name
 from wsgate.hooks.session.hook import SessionHook
 from wsgate.hooks.session.sources import Files, Source
+from wsgate.hooks.session.stored import in_store
 
 
 def make(services: Services, options: SessionOptions) -> SessionHook:
@@ -26,7 +27,16 @@ def make(services: Services, options: SessionOptions) -> SessionHook:
 def _source(services: Services, options: SessionOptions) -> Source:
     if options.store == "files":
         return _files(services, options)
-    raise OptionError("store", "no such store in [stores]")
+    store = services.stores.get(options.store)
+    if store is None:
+        known = ", ".join(sorted(services.stores)) or "none"
+        raise OptionError(
+            "store", f'no such store in [stores]; write one of these, or "files": {known}'
+        )
+    try:
+        return in_store(store, options.prefix, options.max_size)
+    except ValueError as error:
+        raise OptionError("store", str(error)) from None
 
 
 def _files(services: Services, options: SessionOptions) -> Files:
