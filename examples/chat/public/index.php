@@ -1,13 +1,5 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Chat · wsgate</title>
-<link rel="icon" href="data:,">
+<?php $title = 'Chat'; require __DIR__ . '/../../head.php' ?>
 <style>
-<?php readfile(__DIR__ . '/../../style.css') ?>
 .room { display: grid; grid-template-columns: minmax(0, 1fr) 11rem; gap: 1rem; }
 #log { height: 22rem; overflow-y: auto; padding-right: .5rem; display: flex; flex-direction: column; gap: .5rem; align-items: start; }
 #log li { max-width: 90%; background: var(--sunk); border-radius: 4px 12px 12px; padding: .4rem .8rem; overflow-wrap: anywhere; }
@@ -38,7 +30,6 @@
 </main>
 <script>
 "use strict";
-const $ = (id) => document.getElementById(id);
 let socket = null, entered = false, pause = 1000;
 
 function item(list, text, kind = "", from = "") {
@@ -88,11 +79,6 @@ function connect(name, room) {
     setTimeout(connect, pause * (0.5 + Math.random() / 2), name, room);
     pause = Math.min(pause * 2, 30000);
   };
-}
-
-function state(text, word) {
-  $("state").textContent = text;
-  $("state").dataset.state = word;
 }
 
 $("enter").onsubmit = (event) => {

@@ -1,13 +1,5 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Live counter · wsgate</title>
-<link rel="icon" href="data:,">
+<?php $title = 'Live counter'; require __DIR__ . '/../../head.php' ?>
 <style>
-<?php readfile(__DIR__ . '/../../style.css') ?>
 .count { text-align: center; padding: 3rem 1rem; }
 #count { display: block; font-size: clamp(4rem, 20vw, 8rem); font-weight: 700; line-height: 1.1; letter-spacing: -.03em; font-variant-numeric: tabular-nums; color: var(--accent); }
 </style>
@@ -22,7 +14,6 @@
 </main>
 <script>
 "use strict";
-const $ = (id) => document.getElementById(id);
 let pause = 1000;
 
 function connect() {
@@ -34,11 +25,6 @@ function connect() {
     setTimeout(connect, pause * (0.5 + Math.random() / 2));
     pause = Math.min(pause * 2, 30000);
   };
-}
-
-function state(text, word) {
-  $("state").textContent = text;
-  $("state").dataset.state = word;
 }
 
 connect();

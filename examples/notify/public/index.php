@@ -21,17 +21,11 @@ if ($_POST !== []) {
     header('Location: /', true, 303);
     exit;
 }
+
+$title = 'Notify one user';
+require __DIR__ . '/../../head.php';
 ?>
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Notify one user · wsgate</title>
-<link rel="icon" href="data:,">
 <style>
-<?php readfile(__DIR__ . '/../../style.css') ?>
 #notices { display: grid; gap: .5rem; }
 #notices li { background: var(--tint); border-radius: 9px; padding: .6rem .9rem; overflow-wrap: anywhere; }
 #notices li b { color: var(--accent); }
@@ -63,7 +57,6 @@ if ($_POST !== []) {
 </main>
 <script>
 "use strict";
-const $ = (id) => document.getElementById(id);
 let pause = 1000;
 
 function connect() {
@@ -82,11 +75,6 @@ function connect() {
     setTimeout(connect, pause * (0.5 + Math.random() / 2));
     pause = Math.min(pause * 2, 30000);
   };
-}
-
-function state(text, word) {
-  $("state").textContent = text;
-  $("state").dataset.state = word;
 }
 
 async function notify(event) {
