@@ -35,7 +35,8 @@ ALLOWED = {
         "timeouts",
     },
     "hooks": {
-        *("channels", "config", "floods", "oneline", "secretfile", "secure", "stores", "timeouts"),
+        *("backoff", "channels", "config", "floods", "oneline", "secretfile", "secure", "stores"),
+        "timeouts",
     },
     "journal": {"filelock"},
     "grip": {
@@ -173,7 +174,7 @@ SANS_IO = [
     "hooks/connection.py",
     "hooks/hook.py",
     "hooks/message.py",
-    *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory")),
+    *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory", "asker", "known", "values")),
     *(f"hooks/session/{name}.py" for name in ("unserialize", "formats", "names", "fields")),
     *(f"hooks/tokens/{name}.py" for name in ("keys", "verify", "claims", "urls", "sources")),
     "channels/names.py",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wsgate.config.about import About, described, is_needed
+from wsgate.config.cache import CacheOptions
 from wsgate.config.errors import ConfigError, OptionError, as_written, did_you_mean
 from wsgate.config.kinds import Path, WrongItem, text
 from wsgate.config.paths import check_file
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 HOOK_OPTIONS: dict[str, type] = {
+    "cache": CacheOptions,
     "session": SessionOptions,
 }
 """By the word that is `use`. Fields without a default must be given; `__post_init__` may raise

@@ -19,6 +19,7 @@ from wsgate.hooks.plugin import IHookMaker
 from wsgate.hooks.services import Services
 
 BUILT_IN: dict[str, str] = {
+    "cache": "wsgate.hooks.cache.make:make",
     "session": "wsgate.hooks.session.make:make",
 }
 """Who makes what comes with wsgate, by `use`: `module:function`, called with services and options.

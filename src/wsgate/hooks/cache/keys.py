@@ -8,15 +8,30 @@ said that it varies on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from wsgate.hooks.connection import Connection
 
 Part: TypeAlias = bytes | None
 
 KEY_SIZE = 32
+
+
+class Varying(Protocol):
+    """What an answer may vary on: as in `Connection`."""
+
+    @property
+    def user(self) -> str | None: ...
+
+    @property
+    def variables(self) -> Mapping[str, str]: ...
+
+    @property
+    def params(self) -> Mapping[str, str]: ...
+
+    def headers(self, name: str) -> tuple[str, ...]: ...
 
 
 def digest(*parts: Part) -> bytes:
@@ -51,8 +66,13 @@ def message_key(address: bytes, is_binary: bool, payload: bytes | bytearray) -> 
     return sha256((b"%bb" if is_binary else b"%bt") % address + payload).digest()
 
 
-def variant_key(key: bytes, names: Iterable[str], connection: Connection) -> bytes:
-    """The key for one of the variants of an answer: `names` are what it varies on."""
+def variant_key(key: bytes, names: tuple[str, ...], connection: Varying) -> bytes:
+    """The key for one of the variants of an answer: `names` are what it varies on.
+
+    Without any, that is the primary key.
+    """
+    if not names:
+        return key
     parts: list[Part] = [key]
     for name in names:
         values = values_of(name, connection)
@@ -60,7 +80,7 @@ def variant_key(key: bytes, names: Iterable[str], connection: Connection) -> byt
     return digest(*parts)
 
 
-def values_of(name: str, connection: Connection) -> tuple[Part, ...]:
+def values_of(name: str, connection: Varying) -> tuple[Part, ...]:
     """What a connection has for a name in Vary, in lower case; a header may come several times."""
     if name == "wsgate-user":
         return (_encoded(connection.user),)

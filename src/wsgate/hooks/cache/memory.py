@@ -16,15 +16,19 @@ OVERHEAD = 700
 
 
 class Kept:
-    """An answer, and until when it may be given: see `Terms`."""
+    """An answer, and until when it may be given: see `Terms`.
 
-    __slots__ = ("answer", "end", "failing", "fresh", "revalidating", "size")
+    `quiet` is when PHP may be asked again, after it has failed.
+    """
+
+    __slots__ = ("answer", "end", "failing", "fresh", "quiet", "revalidating", "size")
 
     def __init__(self, answer: Answer, fresh: float, revalidating: float, failing: float) -> None:
         self.answer = answer
         self.fresh = fresh
         self.revalidating = revalidating
         self.failing = failing
+        self.quiet = 0.0
         self.end = max(fresh, revalidating, failing)
         self.size = OVERHEAD + len(answer.payload or b"")
 

@@ -1,0 +1,94 @@
+"""A cache between clients and a PHP that answers when the test says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+
+from tests.hooks.cache.clients import Client
+from wsgate.channels import Channels
+from wsgate.config.cache import CacheOptions
+from wsgate.hooks import Answer, Message, Services
+from wsgate.hooks.cache.hook import Cache
+from wsgate.timeouts import Timeouts
+
+OPTIONS = CacheOptions(memory=1024 * 1024, largest_answer=1024, longest_message=1024)
+
+
+def answer(payload=b"7", said="public, max-age=60", *fields, **more):
+    return Answer(payload, headers=(("cache-control", said), *fields), **more)
+
+
+class Said:
+    """What a client gets for one message, when it does."""
+
+    def __init__(self, given):
+        self.answer = self.error = None
+        self.is_over = False
+        self.was_at_once = not hasattr(given, "__await__")
+        if self.was_at_once:
+            self._over(given)
+        else:
+            self.waits = given if isinstance(given, Deferred) else ensureDeferred(given)
+            self.waits.addCallbacks(self._over, self._failed)
+
+    def _over(self, given):
+        assert not self.is_over
+        self.is_over, self.answer = True, given
+
+    def _failed(self, failure):
+        assert not self.is_over
+        self.is_over, self.error = True, failure.value
+
+    @property
+    def payload(self):
+        return None if self.answer is None else self.answer.payload
+
+
+class Around:
+    """A cache, its clock, and PHP: `questions` are those that it works on."""
+
+    def __init__(self, shelf=None, **options):
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.counts = Counter()
+        self.timeouts = Timeouts(self.clock)
+        self.channels = Channels(self.clock)
+        self.services = Services(
+            name="cache",
+            route="/prices",
+            reactor=self.clock,
+            wall=self.clock.seconds,
+            timeouts=self.timeouts,
+            channels=self.channels,
+            stores={},
+            count=lambda name, outcome: self.counts.update([outcome]),
+        )
+        self.cache = Cache(self.services, replace(OPTIONS, **options), shelf)
+        self.questions = []
+        self.runs = 0
+
+    def ask(self, client=None, payload=b"price", is_binary=False):
+        client = client or Client()
+        asked = []
+
+        def php(message):
+            assert not asked, "a message ran twice"
+            asked.append(message)
+            self.runs += 1
+            question = Deferred()
+            self.questions.append(question)
+            return question
+
+        message = Message("1:1", payload, is_binary, php)
+        given = self.cache.on_message(client, message)
+        return Said(message.ask() if given is None else given)
+
+    def php_says(self, *args, **more):
+        self.questions.pop(0).callback(answer(*args, **more))
+
+    def php_fails(self, error):
+        self.questions.pop(0).errback(error)
