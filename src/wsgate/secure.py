@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -53,6 +54,25 @@ class SecureEndpoint:
         handshake.connecting = connecting
         connecting.addErrback(handshake.failed)
         return handshake.finished
+
+
+def trust_roots(path: str) -> Any:
+    """The authorities in a file of PEM certificates, as Twisted takes them.
+
+    Raises:
+        ValueError: there are none in it, or they cannot be read.
+        OSError: the file cannot be read.
+    """
+    end = b"-----END CERTIFICATE-----"
+    with open(path, "rb") as file:
+        blocks = [block + end for block in file.read().split(end)[:-1]]
+    if not blocks:
+        raise ValueError("no certificates in it")
+    try:
+        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
+    except Exception:
+        # Whatever OpenSSL calls it.
+        raise ValueError("a certificate in it cannot be read") from None
 
 
 class _Expected(NamedTuple):

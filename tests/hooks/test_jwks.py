@@ -7,10 +7,10 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from wsgate.hooks.tokens.jwks import (
     LONGEST,
+    PATIENCE,
     PAUSE,
     RETRY,
     SHORTEST,
-    UNKNOWN,
     USUAL,
     Fetched,
     KeysAway,
@@ -162,13 +162,22 @@ def test_known_keys_need_not_wait_for_the_unknown(filled):
 def test_an_unknown_key_waits_a_second_at_most(filled):
     filled.clock.advance(PAUSE)
     waiting = filled.find("new")
-    filled.clock.advance(UNKNOWN - 0.1)
+    filled.clock.advance(PATIENCE - 0.1)
     assert len(waiting) == 1
     filled.clock.advance(LATE)
     assert waiting[-1] == []
     filled.answer(b"new")
     assert len(waiting) == 2
     assert filled.now("new") == ["new"]
+
+
+def test_without_keys_a_token_waits_a_second_at_most_too(server):
+    server.keys.start()
+    waiting = server.find()
+    server.clock.advance(PATIENCE + LATE)
+    assert waiting[-1] is KeysAway
+    server.answer(b"a")
+    assert server.now() == ["a"]
 
 
 def test_an_unknown_key_is_refused_while_the_server_is_away(filled):

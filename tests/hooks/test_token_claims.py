@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.hooks.tokens.claims import as_param, as_user, value_at, wanted
+from wsgate.config.tokens import claim_param
+from wsgate.hooks.tokens.claims import as_param, as_user, value_at
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ from wsgate.hooks.tokens.claims import as_param, as_user, value_at, wanted
     ],
 )
 def test_a_claim_has_a_name_for_php(text, param, path):
-    assert wanted(text) == (param, path)
+    assert claim_param(text) == (param, path)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,13 @@ def test_a_claim_has_a_name_for_php(text, param, path):
 )
 def test_a_name_that_php_could_not_have_is_an_error(text):
     with pytest.raises(ValueError, match="NAME=CLAIM"):
-        wanted(text)
+        claim_param(text)
 
 
 @given(st.text(max_size=80))
 def test_any_name_is_safe_or_an_error(text):
     try:
-        param = wanted(text).param
+        param = claim_param(text)[0]
     except ValueError:
         return
     assert re.fullmatch(r"WSGATE_CLAIM_[A-Z0-9][A-Z0-9_]*", param)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hooks.token_keys import SECRET, jwk, jwks, private, private_pem, public_pem
+from wsgate.config.tokens import ALGORITHMS
 from wsgate.hooks.tokens.keys import (
-    ALGORITHMS,
     LARGEST,
     MOST_KEYS,
     SECRETS,

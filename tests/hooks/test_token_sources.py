@@ -3,7 +3,7 @@
 import pytest
 
 from tests.hooks.connections import FakeConnection
-from wsgate.hooks.tokens.sources import Ambiguous, presented, source
+from wsgate.hooks.tokens.sources import Denied, presented, source
 
 
 def found(*sources, **about):
@@ -46,11 +46,11 @@ def test_the_first_place_that_has_something_counts():
 
 
 def test_two_of_the_same_are_ambiguous():
-    with pytest.raises(Ambiguous):
+    with pytest.raises(Denied):
         found("authorization", headers=[("Authorization", "Bearer a"), ("authorization", "b c")])
-    with pytest.raises(Ambiguous):
+    with pytest.raises(Denied):
         found("header:x", headers=[("x", "a"), ("x", "a")])
-    with pytest.raises(Ambiguous):
+    with pytest.raises(Denied):
         found("subprotocol:bearer.", offered=["bearer.a", "bearer.b"])
 
 

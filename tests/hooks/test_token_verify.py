@@ -20,7 +20,8 @@ from tests.hooks.token_keys import (
     signed,
     token,
 )
-from wsgate.hooks.tokens.keys import ALGORITHMS, Key, chosen, from_file, from_server
+from wsgate.config.tokens import ALGORITHMS
+from wsgate.hooks.tokens.keys import Key, chosen, from_file, from_server
 from wsgate.hooks.tokens.verify import Rules, TokenRefused, opened, verified
 
 ASYMMETRIC = [name for name in ALGORITHMS if not name.startswith("HS")]

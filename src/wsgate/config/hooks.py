@@ -18,6 +18,7 @@ from wsgate.config.errors import ConfigError, OptionError, as_written, did_you_m
 from wsgate.config.kinds import Path, WrongItem, text
 from wsgate.config.paths import check_file
 from wsgate.config.session import SessionOptions
+from wsgate.config.tokens import JwtOptions, SecretOptions, SignedUrlOptions
 
 __all__ = [
     "HOOK_OPTIONS",
@@ -34,6 +35,9 @@ __all__ = [
 HOOK_OPTIONS: dict[str, type] = {
     "cache": CacheOptions,
     "session": SessionOptions,
+    "jwt": JwtOptions,
+    "secret": SecretOptions,
+    "signed_url": SignedUrlOptions,
 }
 """By the word that is `use`. Fields without a default must be given; `__post_init__` may raise
 `OptionError` where two do not go together. Files (`Path()`) must be there."""

@@ -21,6 +21,9 @@ from wsgate.hooks.services import Services
 BUILT_IN: dict[str, str] = {
     "cache": "wsgate.hooks.cache.make:make",
     "session": "wsgate.hooks.session.make:make",
+    "jwt": "wsgate.hooks.jwt:make",
+    "secret": "wsgate.hooks.secret:make",
+    "signed_url": "wsgate.hooks.signed_url:make",
 }
 """Who makes what comes with wsgate, by `use`: `module:function`, called with services and options.
 

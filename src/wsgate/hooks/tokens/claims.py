@@ -4,39 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
-
-PREFIX = "WSGATE_CLAIM_"
-LONGEST_NAME = 64
-
-
-class Wanted(NamedTuple):
-    """A claim that PHP gets: the name of the param, and where it is in the token."""
-
-    param: str
-    path: str
-
-
-def wanted(text: str) -> Wanted:
-    """What `claims` in the settings asks for: `sub`, `address.city`, or `CITY=address.city`.
-
-    In the name of a param everything but letters and digits becomes `_`, one for each run.
-
-    Raises:
-        ValueError: the name is too long, or nothing is left of it.
-    """
-    name, sign, path = text.partition("=")
-    if not sign:
-        path = text
-    elif not re.fullmatch(r"[A-Za-z0-9_]+", name) or not path:
-        raise ValueError("write a claim, or NAME=CLAIM with letters, digits and _ in NAME")
-    param = PREFIX + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    if param == PREFIX:
-        raise ValueError("give it a name of letters and digits: NAME=CLAIM")
-    if len(param) > LONGEST_NAME:
-        room = LONGEST_NAME - len(PREFIX)
-        raise ValueError(f"its name is longer than {room}; give it another: NAME=CLAIM")
-    return Wanted(param, path)
+from typing import Any
 
 
 def value_at(claims: dict[str, Any], path: str) -> object:

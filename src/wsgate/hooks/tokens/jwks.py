@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from wsgate.floods import CalmLogger
+from wsgate.hooks.errors import HookFailed
 from wsgate.hooks.tokens.keys import Key, KeyUnusable, chosen
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeouts
@@ -26,13 +27,14 @@ RETRY = 2.0
 SHORTEST, USUAL, LONGEST = 60.0, 600.0, 3600.0
 """Seconds for which an answer is fresh: at least, without a word of the server, and at most."""
 
-UNKNOWN = 1.0
-"""Seconds that a token waits for a key that was not there, when others are."""
+PATIENCE = 1.0
+"""Seconds that a token waits for a key: less than `limits.hook_timeout`, so that a token of a
+made-up key is refused for what it is, and not for the time that its server takes."""
 
 _log = CalmLogger(namespace="wsgate")
 
 
-class KeysAway(Exception):
+class KeysAway(HookFailed):
     """There are no keys, since their server does not give them; `str()` is for the log."""
 
 
@@ -91,14 +93,14 @@ class PublishedKeys:
             KeysAway: there are no keys at all.
         """
         if not self._are_usable():
-            await self._answer(None)
+            await self._answer()
             if not self._are_usable():
                 raise KeysAway(f"{self._named}: no keys; their server does not give them")
         elif self._age() >= self._fresh_for:
             self._ask_if_due()
         found = chosen(self._keys, algorithm, kid)
         if not found and (self._asking is not None or self._is_due()):
-            await self._answer(UNKNOWN)
+            await self._answer()
             found = chosen(self._keys, algorithm, kid)
         return found
 
@@ -112,8 +114,8 @@ class PublishedKeys:
         pause = PAUSE if self._are_usable() else RETRY
         return self._timeouts.seconds() - self._asked_at >= pause
 
-    def _answer(self, limit: float | None) -> Deferred[None]:
-        """Fires when the server has answered or failed to, or after `limit` seconds.
+    def _answer(self) -> Deferred[None]:
+        """Fires when the server has answered or failed to, or after `PATIENCE`.
 
         Whoever waits may give up without taking the answer from others.
         """
@@ -123,8 +125,7 @@ class PublishedKeys:
             waiter.callback(None)
             return waiter
         self._waiting[waiter] = None
-        if limit is not None:
-            self._timeouts.call_later(limit, self._release, waiter)
+        self._timeouts.call_later(PATIENCE, self._release, waiter)
         return waiter
 
     def _release(self, waiter: Deferred[None]) -> None:

@@ -41,9 +41,6 @@ MOST_KEYS = 64
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 
-ALGORITHMS = (*SECRETS, *sorted(_RSA), *sorted(_CURVES.values()), "EdDSA")
-"""Those of RFC 7518 §3.1 and RFC 8037 that there are; "none" is not one of them."""
-
 Material: TypeAlias = (
     bytes | RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
 )
@@ -91,7 +88,7 @@ def from_file(content: bytes, algorithms: frozenset[str]) -> tuple[Key, ...]:
     elif content.startswith(b"{"):
         keys = tuple(_from_jwk(member) for member in _members(content))
     elif algorithms <= SECRETS.keys():
-        return _secrets(content, algorithms)
+        return tuple(Key(one, suited(one) & algorithms) for one in secrets_in(content, algorithms))
     else:
         raise KeyUnusable("holds no public key in PEM, no JWK and no set of them")
     return _for(keys, algorithms)
@@ -200,18 +197,21 @@ def weak_secret(algorithm: str) -> str:
     )
 
 
-def _secrets(content: bytes, algorithms: frozenset[str]) -> tuple[Key, ...]:
+def secrets_in(
+    content: bytes, algorithms: frozenset[str] = frozenset({"HS256"})
+) -> tuple[bytes, ...]:
+    """The secrets in a file, one on each line, each strong enough for one of the algorithms.
+
+    Raises:
+        KeyUnusable: there is none, or one is weak or none.
+    """
     lines = [line.strip() for line in content.splitlines() if line.strip()]
-    if len(lines) > MOST_KEYS:
-        raise KeyUnusable(f"has more than {MOST_KEYS} lines")
-    keys = []
-    for line in lines:
-        secret = _secret(line)
-        fitting = suited(secret) & algorithms
-        if not fitting:
-            raise KeyUnusable(weak_secret(min(algorithms)))
-        keys.append(Key(secret, fitting))
-    return tuple(keys)
+    if not 1 <= len(lines) <= MOST_KEYS:
+        raise KeyUnusable(f"needs 1 to {MOST_KEYS} lines with a secret each")
+    secrets = tuple(map(_secret, lines))
+    if not all(suited(secret) & algorithms for secret in secrets):
+        raise KeyUnusable(weak_secret(min(algorithms)))
+    return secrets
 
 
 def _secret(line: bytes) -> bytes:

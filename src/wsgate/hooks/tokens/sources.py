@@ -9,8 +9,11 @@ from typing import NamedTuple
 from wsgate.hooks.connection import Connection
 
 
-class Ambiguous(Exception):
-    """It brings more than one at the same place."""
+class Denied(Exception):
+    """What a client brings does not let it in; `str()` says why, for the log.
+
+    The client is not told.
+    """
 
 
 class Source(NamedTuple):
@@ -36,7 +39,7 @@ def presented(sources: Sequence[Source], connection: Connection) -> str | None:
     A token that was offered as a subprotocol is never the one that is taken.
 
     Raises:
-        Ambiguous: there is more than one header, or more than one such subprotocol.
+        Denied: there is more than one header, or more than one such subprotocol.
     """
     for place in sources:
         finder = _FINDERS.get(place.kind)
@@ -48,7 +51,7 @@ def presented(sources: Sequence[Source], connection: Connection) -> str | None:
 
 def _only(values: Sequence[str]) -> str | None:
     if len(values) > 1:
-        raise Ambiguous
+        raise Denied("there is more than one")
     return values[0] if values else None
 
 

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from wsgate.hooks.tokens.sources import Denied
+
 _TAIL = re.compile(r"(.+)&signature=([0-9a-f]{64})", re.S)
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
 
 
-class UrlRefused(Exception):
-    """The URL does not hold; `str()` says why, for the log. The client is not told."""
+class UrlRefused(Denied):
+    """The URL does not hold."""
 
 
 class Signed(NamedTuple):

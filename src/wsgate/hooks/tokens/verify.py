@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, NoReturn
 from jwt.api_jws import PyJWS
 from jwt.exceptions import PyJWTError
 
-from wsgate.hooks.tokens.keys import ALGORITHMS, Key
+from wsgate.config.tokens import ALGORITHMS
+from wsgate.hooks.tokens.keys import Key
+from wsgate.hooks.tokens.sources import Denied
 from wsgate.oneline import one_line
 
 # Three parts, and no padding: PyJWT would take some, and each token only has one form here.
@@ -27,8 +29,8 @@ MOST_TRIED = 8
 _LATEST = 2**53
 
 
-class TokenRefused(Exception):
-    """The token does not hold; `str()` says why, for the log. The client is not told."""
+class TokenRefused(Denied):
+    """The token does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
