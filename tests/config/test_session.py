@@ -24,6 +24,7 @@ def parsed(name, value):
         ("serialize_handler", "php"),
         ("serialize_handler", "php_serialize"),
         ("prefix", "memc.sess."),
+        ("prefix", ""),
         ("user_field", "user.id"),
     ],
 )

@@ -61,11 +61,13 @@ def param_name(field: str) -> str:
     return "WSGATE_SESSION_" + re.sub(r"[^A-Z0-9]", "_", field.upper())
 
 
-def _prefix(value: str) -> str:
-    """What keys in a store begin with."""
-    if not re.fullmatch(r"[\x21-\x7e]{1,200}", value):
-        raise ValueError("write at most 200 printable ASCII characters without blanks")
-    return value
+class _Prefix(Text):
+    """What keys in a store begin with; it may be empty."""
+
+    def parse(self, value: object, _folder: str, /) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{0,200}", value):
+            raise ValueError("write at most 200 printable ASCII characters without blanks")
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +111,10 @@ class SessionOptions:
     prefix: str | None = field(
         default=None,
         metadata=about(
-            Text(_prefix),
+            _Prefix(),
             "stores: what the keys of sessions begin with",
             why="PHPREDIS_SESSION: for Redis, memc.sess.key. for memcached, as the PHP extensions "
-            "redis and memcached have it",
+            'redis and memcached have it; that of the extension memcache is ""',
         ),
     )
     serialize_handler: str = field(
