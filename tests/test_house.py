@@ -64,7 +64,8 @@ ALLOWED = {
     "bus": {"channels", "config", "figures", "floods", "node", "redis"},
     "config": {"redis"},
     "control": {
-        *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "http1"),
+        *("accepting", "cgi", "channels", "config", "figures", "floods", "gateway", "hooks"),
+        "http1",
         *("ports", "secretfile", "tls"),
     },
     "figures": set(),
@@ -174,7 +175,10 @@ SANS_IO = [
     "hooks/connection.py",
     "hooks/hook.py",
     "hooks/message.py",
-    *(f"hooks/cache/{name}.py" for name in ("terms", "keys", "memory", "asker", "known", "values")),
+    *(
+        f"hooks/cache/{name}.py"
+        for name in ("terms", "keys", "memory", "asker", "known", "values", "purging")
+    ),
     *(f"hooks/session/{name}.py" for name in ("unserialize", "formats", "names", "fields")),
     *(f"hooks/tokens/{name}.py" for name in ("keys", "verify", "claims", "urls", "sources")),
     "channels/names.py",

@@ -18,6 +18,7 @@ from wsgate.control.factory import ControlFactory, ControlLimits
 from wsgate.control.health import health
 from wsgate.control.metrics import metrics
 from wsgate.control.openapi import described
+from wsgate.control.purge import purging
 from wsgate.control.push import Source, push
 from wsgate.figures import Samples, merged, stores_in
 from wsgate.ports import bind
@@ -87,6 +88,7 @@ class ControlledService(Service):
             *health(served.not_ready, lambda: stores_in(served.samples())),
             *metrics(reactor, self.samples),
             *push(self._channels, self.pushed),
+            *purging(self._channels),
             *more(self._channels),
         ]
         endpoints = described(endpoints, needs_token=token is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from os import urandom
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
@@ -13,6 +14,7 @@ from wsgate.channels import Channels
 from wsgate.config.cache import CacheOptions
 from wsgate.hooks import Answer, Message, Services
 from wsgate.hooks.cache.hook import Cache
+from wsgate.hooks.cache.purging import MARK_SIZE, TOPIC, Purge, written
 from wsgate.timeouts import Timeouts
 
 OPTIONS = CacheOptions(memory=1024 * 1024, largest_answer=1024, longest_message=1024)
@@ -68,6 +70,7 @@ class Around:
             count=lambda name, outcome: self.counts.update([outcome]),
         )
         self.cache = Cache(self.services, replace(OPTIONS, **options), shelf)
+        self.cache.start()
         self.questions = []
         self.runs = 0
 
@@ -86,6 +89,9 @@ class Around:
         message = Message("1:1", payload, is_binary, php)
         given = self.cache.on_message(client, message)
         return Said(message.ask() if given is None else given)
+
+    def purge(self, route=""):
+        self.channels.notify(TOPIC, written(Purge(urandom(MARK_SIZE), route)))
 
     def php_says(self, *args, **more):
         self.questions.pop(0).callback(answer(*args, **more))

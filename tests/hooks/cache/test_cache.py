@@ -9,6 +9,7 @@ from wsgate.hooks import Answer, Close, NotToBeAsked, Refuse
 from wsgate.hooks.cache.flight import AT_ONCE
 from wsgate.hooks.cache.hook import QUIET_FOR, RETRY_WITHIN
 from wsgate.hooks.cache.known import PERSONAL_FOR
+from wsgate.hooks.cache.purging import MARK_SIZE, TOPIC
 from wsgate.hooks.errors import MessageRefused
 
 
@@ -432,7 +433,7 @@ def test_what_was_asked_before_a_purge_is_not_given_to_who_asks_after_it(around)
     around.ask(payload=b"kept")
     around.php_says(b"old")
     before = around.ask()
-    around.cache.purge()
+    around.purge()
     after = around.ask()
     assert around.runs == 3
     around.php_says(b"old")
@@ -448,9 +449,33 @@ def test_a_failure_after_a_purge_brings_no_stale_answer_back(around):
     around.php_says(b"old", IF_ERROR)
     around.clock.advance(10)
     asked = around.ask()
-    around.cache.purge()
+    around.purge()
     around.php_fails(Broken())
     assert isinstance(asked.error, Broken)
+
+
+def test_the_purge_of_another_route_is_not_ours(around):
+    around.ask()
+    around.php_says(b"7")
+    around.purge("/other")
+    assert around.ask().payload == b"7"
+    around.purge("/prices")
+    assert not around.ask().is_over
+
+
+@pytest.mark.parametrize("notice", [b"", bytes(MARK_SIZE - 1), bytes(MARK_SIZE) + b"/\xff"])
+def test_a_notice_that_is_none_purges_nothing(around, notice):
+    around.ask()
+    around.php_says(b"7")
+    around.channels.notify(TOPIC, notice)
+    assert around.ask().payload == b"7"
+
+
+def test_what_may_have_been_purged_while_the_bus_was_away_is_forgotten(around):
+    around.ask()
+    around.php_says(b"7")
+    around.channels._notices.missed()
+    assert not around.ask().is_over
 
 
 def test_a_stopped_cache_leaves_nothing_behind(around):
@@ -459,3 +484,4 @@ def test_a_stopped_cache_leaves_nothing_behind(around):
     around.cache.stop()
     assert len(around.timeouts) == 0
     assert around.cache._memory.size == 0
+    assert not around.channels._notices.topics()

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from tests.hooks.cache.asked import Around
 from tests.hooks.cache.clients import Client
 from wsgate.hooks.cache.elsewhere import MemcachedShelf, RedisShelf
-from wsgate.hooks.cache.values import MARK_SIZE
+from wsgate.hooks.cache.purging import MARK_SIZE
 
 
 class FakeShelf:
@@ -110,7 +110,7 @@ def test_a_purge_holds_for_all_gateways_with_the_store_and_those_to_come():
     shelf, one, other = two()
     one.ask()
     one.php_says(b"old")
-    other.cache.purge()
+    other.purge()
     assert not other.ask().is_over
     assert not Around(shelf).ask().is_over
 
@@ -118,7 +118,7 @@ def test_a_purge_holds_for_all_gateways_with_the_store_and_those_to_come():
 def test_what_was_asked_before_a_purge_is_not_stored_for_good():
     shelf, one, other = two()
     one.ask()
-    other.cache.purge()
+    other.purge()
     one.php_says(b"old")
     assert not Around(shelf).ask().is_over
 
@@ -202,7 +202,7 @@ def test_a_purge_that_the_store_did_not_hear_of_is_told_to_it_before_it_is_read_
     one.ask()
     one.php_says(b"old")
     shelf.mood = lambda: fail(OSError("away"))
-    one.cache.purge()
+    one.purge()
     shelf.mood = None
     assert not one.ask().is_over
     one.clock.advance(1)

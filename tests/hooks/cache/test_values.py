@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsgate.hooks import Answer
-from wsgate.hooks.cache.values import AHEAD, MARK_SIZE, Stored, read, write
+from wsgate.hooks.cache.purging import MARK_SIZE
+from wsgate.hooks.cache.values import AHEAD, Stored, read, write
 
 KEY = bytes(32)
 MARK = b"m" * MARK_SIZE

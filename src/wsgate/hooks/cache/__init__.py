@@ -8,5 +8,6 @@ known.py      what a cache knows, and what it learns from an answer (pure)
 flight.py     a question on its way to PHP, and those who wait for its answer
 values.py     answers as bytes in a store (pure)
 elsewhere.py  answers in memcached or Redis
+purging.py    what processes tell each other to forget (pure)
 hook.py       the hook; make.py: as its options ask for it
 """

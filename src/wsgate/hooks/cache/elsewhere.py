@@ -16,7 +16,8 @@ from wsgate.backoff import Backoff
 from wsgate.hooks.cache.asker import Asker
 from wsgate.hooks.cache.keys import digest
 from wsgate.hooks.cache.memory import Kept
-from wsgate.hooks.cache.values import MARK_SIZE, Stored, read, write
+from wsgate.hooks.cache.purging import MARK_SIZE
+from wsgate.hooks.cache.values import Stored, read, write
 from wsgate.hooks.services import Services
 
 LONGEST = 30 * 24 * 3600

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from os import urandom
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -14,8 +14,8 @@ from wsgate.hooks.cache.flight import Flight, Landing
 from wsgate.hooks.cache.keys import address_of, message_key, variant_key
 from wsgate.hooks.cache.known import Known, kept_from
 from wsgate.hooks.cache.memory import Kept, Memory, Personal, Variants
+from wsgate.hooks.cache.purging import TOPIC, Purge, read
 from wsgate.hooks.cache.terms import MOST_NAMES
-from wsgate.hooks.cache.values import MARK_SIZE
 from wsgate.hooks.connection import Cancellable, Connection
 from wsgate.hooks.errors import MessageRefused
 from wsgate.hooks.hook import Answer, Hook, OnMessage, Said
@@ -66,22 +66,36 @@ class Cache(Hook):
             else None
         )
         self._sweeping: Cancellable | None = None
+        self._channels = services.channels
+        self._route = services.route
+        self._deaf: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Listen to purges."""
+        # Of those that were missed nobody knows what they were for.
+        self._deaf = self._channels.on_notice(TOPIC, self._told, self._forget)
 
     def stop(self) -> None:
         """Forget everything; what is in a store stays there."""
+        if self._deaf is not None:
+            self._deaf()
+            self._deaf = None
         self._forget()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
 
-    def purge(self, mark: bytes | None = None) -> None:
-        """From now on give out nothing that PHP was asked about before.
+    def _told(self, notice: bytes) -> None:
+        purge = read(notice)
+        if purge is not None and purge.route in ("", self._route):
+            self.purge(purge)
 
-        `mark` is for the store, the same in all processes, `MARK_SIZE` bytes.
-        """
+    def purge(self, purge: Purge) -> None:
+        """From now on give out nothing that PHP was asked about before."""
+        self._count("purged")
         self._forget()
         if self._elsewhere is not None:
-            self._elsewhere.purge(mark or urandom(MARK_SIZE))
+            self._elsewhere.purge(purge.mark)
 
     def _forget(self) -> None:
         self._epoch += 1

@@ -13,11 +13,9 @@ from struct import Struct
 from typing import NamedTuple
 
 from wsgate.hooks.cache.memory import Kept
+from wsgate.hooks.cache.purging import MARK_SIZE
 from wsgate.hooks.cache.terms import MOST_NAMES, is_varying
 from wsgate.hooks.hook import Answer
-
-MARK_SIZE = 16
-"""Bytes of a mark: what was stored under an earlier one does not count any more."""
 
 AHEAD = 60.0
 """Seconds that another machine's clock may be ahead."""
