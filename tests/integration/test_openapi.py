@@ -96,7 +96,7 @@ def test_every_answer_is_as_described(kind, tmp_path):
         )
         assert asked.returncode == 0, asked.stdout + asked.stderr
         # Its own description is all it does not ask for.
-        assert "Operations:       12 selected / 12 total" in asked.stdout
+        assert "Operations:       13 selected / 13 total" in asked.stdout
         assert int(re.search(r"(\d+) generated", asked.stdout)[1]) > 200
         assert "Traceback" not in running.log()
         if kind == "unix":
