@@ -112,3 +112,6 @@ class MemoryBus:
 
     def presence(self, channel, *, users):
         return self._do(lambda: self.exchange.presence(channel))
+
+    def take(self, ask):
+        return self._do(lambda: self.exchange.buckets.take(self.node, ask))

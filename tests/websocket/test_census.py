@@ -2,7 +2,8 @@
 
 import pytest
 
-from wsgate.websocket.census import Census, network_of
+from wsgate.networks import network_of
+from wsgate.websocket.census import Census
 
 ALL, EACH, NEW = "max_connections", "max_connections_per_address", "new_connections_per_address"
 

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from wsgate.bus.buckets import Buckets
 from wsgate.bus.interface import (
     NOWHERE,
     UNCHANGED,
@@ -78,6 +79,7 @@ class Exchange:
     ) -> None:
         self.keeping = keeping
         self.kept_bytes = 0
+        self.buckets = Buckets(now)
         self._now = now
         self._epoch = epoch
         self._channels: OrderedDict[str, _Channel] = OrderedDict()

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from wsgate.bus.exchange import Exchange, Keeping
 from wsgate.bus.interface import BusCounts, Change, Listener, Position, Presence, Stretch
 from wsgate.bus.wire import Saying, Splitter, What, at_of, encode, pack, stretch_to_json
+from wsgate.channels.tokens import Ask, Taken
 
 MOST_WAITING = 64 * 1024 * 1024
 """Bytes that a worker may leave unread before it is given up."""
@@ -77,6 +78,7 @@ class HubConnection(Protocol):
             What.READ: self._read,
             What.ATTEND: self._attend,
             What.PRESENCE: lambda said: exchange.presence(said.name),
+            What.TAKE: self._take,
         }
 
     def connectionMade(self) -> None:
@@ -115,6 +117,9 @@ class HubConnection(Protocol):
     def _attend(self, said: Saying) -> object:
         count, joined, left, anew = json.loads(said.payload)
         return self._hub.exchange.attend(self.node, said.name, count, joined, left, anew=anew)
+
+    def _take(self, said: Saying) -> object:
+        return self._hub.exchange.buckets.take(self.node, Ask(said.name, *json.loads(said.payload)))
 
     def message_published(self, channel: str, position: Position, data: bytes) -> None:
         """`Listener`: of a channel that the worker follows."""
@@ -223,3 +228,7 @@ class HubBus:
     def presence(self, channel: str, *, users: bool) -> Deferred[Presence]:
         """See `Bus`."""
         return succeed(self._exchange.presence(channel))
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """See `Bus`."""
+        return succeed(self._exchange.buckets.take(self._node, ask))

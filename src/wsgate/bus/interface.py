@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from wsgate.channels.tokens import Ask, Taken
+
 _POSITION = re.compile(r"([0-9a-f]{1,32}):([0-9]{1,15})")
 
 
@@ -167,3 +169,6 @@ class Bus(Protocol):
 
     def presence(self, channel: str, *, users: bool) -> Deferred[Presence]:
         """Who is in `channel`; without `users` their number only."""
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """Take tokens of a bucket that all nodes share, see `wsgate.bus.buckets`."""

@@ -6,6 +6,8 @@ PREFIX:in:CHANNEL      hash: node -> its number of subscribers
 PREFIX:who:CHANNEL     hash: user -> number of nodes it is on
 PREFIX:NODE:who:CHANNEL   set: users of a node in a channel
 PREFIX:NODE:in         set: the channels a node is in
+PREFIX:rate:BUCKET     hash: f, the time in s when it is full, and for each node that has taken some
+                       ahead how many, and until when
 PREFIX:nodes           sorted set: node, by the time in ms when its lease ends
 """
 
@@ -162,6 +164,59 @@ RESIGN = Script("""
 return redis.call('ZADD', KEYS[1], 'XX', 1, ARGV[1])
 """)
 
+TAKE = Script("""
+-- KEYS bucket  ARGV node, rate, burst, need, ahead, back, lease in s, tokens that count as rounding
+-- What wsgate.bus.buckets says; gives granted, ahead, and ms to wait.
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+local node, rate, burst, need = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local ahead, back, lease = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local full, out, mine, over = 0, 0, 0, {}
+local function spend(count, at)
+    if count > 0 then full = math.max(full, at) + count / rate end
+end
+local raw = redis.call('HGETALL', KEYS[1])
+for i = 1, #raw, 2 do
+    local name, value = raw[i], raw[i + 1]
+    if name == 'f' then
+        full = math.min(tonumber(value), now + burst / rate)
+    else
+        local count, till = string.match(value, '^(%d+) (%S+)$')
+        count, till = tonumber(count), tonumber(till)
+        if till <= now then
+            over[#over + 1] = {till, count}
+            redis.call('HDEL', KEYS[1], name)
+        elseif name == node then
+            mine = count
+            redis.call('HDEL', KEYS[1], name)
+        else
+            out = out + count
+            -- The clock was set back.
+            if till > now + lease then
+                redis.call('HSET', KEYS[1], name, string.format('%d %.17g', count, now + lease))
+            end
+        end
+    end
+end
+table.sort(over, function(one, other) return one[1] < other[1] end)
+for _, ended in ipairs(over) do spend(ended[2], ended[1]) end
+spend(mine - math.min(back, mine), now)
+local there = burst - math.max(0, full - now) * rate - out + ARGV[8]
+local granted = math.min(need, math.max(0, math.floor(there)))
+spend(granted, now)
+local wait = 0
+if granted < need then
+    wait, ahead = (1 + ARGV[8] + granted - there) / rate, 0
+end
+ahead = math.min(ahead, math.max(0, math.floor(there) - granted))
+if ahead > 0 then
+    redis.call('HSET', KEYS[1], node, string.format('%d %.17g', ahead, now + lease))
+end
+redis.call('HSET', KEYS[1], 'f', string.format('%.17g', full))
+redis.call('PEXPIRE', KEYS[1], math.ceil((burst / rate + lease) * 1000))
+return {granted, ahead, math.ceil(wait * 1000)}
+""")
+
 
 class Keys:
     """The keys of one bus; `prefix` tells it from others in the same Redis."""
@@ -194,6 +249,10 @@ class Keys:
     def channels_of(self, node: str) -> str:
         """The channels a node is in."""
         return f"{self.prefix}:{node}:in"
+
+    def bucket(self, key: str) -> str:
+        """A bucket of tokens."""
+        return f"{self.prefix}:rate:{key}"
 
     def channel_topic(self, channel: str) -> str:
         """Where it is published: not a key, but what nodes subscribe to in Redis."""

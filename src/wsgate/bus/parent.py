@@ -26,6 +26,7 @@ from wsgate.bus.wire import (
     stretch_from_json,
 )
 from wsgate.channels import BusAway, BusUnanswered
+from wsgate.channels.tokens import Ask, Taken
 from wsgate.floods import CalmLogger
 
 _log = CalmLogger(namespace="wsgate.bus")
@@ -124,6 +125,11 @@ class ParentBus(Protocol):
     def presence(self, channel: str, *, users: bool) -> Deferred[Presence]:
         """See `Bus`."""
         return self._ask(What.PRESENCE, channel, b"").addCallback(presence_from_json)
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """See `Bus`."""
+        asked = self._ask(What.TAKE, ask.key, pack(ask[1:]))
+        return asked.addCallback(lambda told: Taken(*told))
 
     def _say(self, saying: Saying) -> None:
         if self.is_up:

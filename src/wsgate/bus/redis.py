@@ -14,9 +14,11 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wsgate.bus import lua
+from wsgate.bus.buckets import ROUNDING
 from wsgate.bus.interface import BusCounts, Change, Entry, Listener, Position, Presence, Stretch
 from wsgate.bus.limits import BusLimits
 from wsgate.channels import BusAway, BusError, BusUnanswered
+from wsgate.channels.tokens import LEASE, Ask, Taken
 from wsgate.floods import CalmLogger
 from wsgate.redis import Address, RedisAway, RedisError, RedisUnanswered
 from wsgate.redis.client import RedisClient
@@ -227,6 +229,18 @@ class RedisBus:
         names = (self._keys.attendance(channel), self._keys.who(channel))
         asked = self._client.run(lua.PRESENCE, names, int(users))
         return asked.addCallbacks(lambda said: Presence(said[0], _names(said[1])), _as_bus_error)
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """See `Bus`."""
+        asked = self._client.run(
+            lua.TAKE,
+            (self._keys.bucket(ask.key),),
+            *(self._node, repr(ask.rate), ask.burst, ask.need, ask.ahead, ask.back),
+            *(repr(LEASE), repr(ROUNDING)),
+        )
+        return asked.addCallbacks(
+            lambda said: Taken(said[0], said[1], said[2] / 1000), _as_bus_error
+        )
 
     # -- what waits for Redis
 

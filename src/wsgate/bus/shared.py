@@ -29,6 +29,7 @@ from wsgate.channels import (
     check_notice,
 )
 from wsgate.channels.channel import Channel
+from wsgate.channels.tokens import Ask, Taken
 from wsgate.floods import CalmLogger
 from wsgate.node import NODE, node_of
 
@@ -232,6 +233,17 @@ class SharedChannels(FollowedChannels):
             raise EnvelopeError("no notice, where notices are sent")
         if notice.node != self.node:
             self._notices.tell(topic, notice.payload)
+
+    # -- what all processes share
+
+    @property
+    def is_shared(self) -> bool:
+        """See `Channels`."""
+        return True
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """See `Channels`; nothing waits for a bus that is away."""
+        return self.bus.take(ask)
 
     # -- what there is
 

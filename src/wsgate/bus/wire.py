@@ -42,6 +42,8 @@ class What(IntEnum):
     PUBLISHED = 12
     SENT = 13
     SWEPT = 14
+    TAKE = 15
+    """By a worker: tokens of the bucket of that name."""
 
 
 _WHATS = {int(what): what for what in What}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from wsgate.channels.channel import Channel
-from wsgate.channels.errors import ChannelError
+from wsgate.channels.errors import BusAway, ChannelError
 from wsgate.channels.fanout import Act
 from wsgate.channels.member import Member
 from wsgate.channels.message import Message
@@ -16,6 +16,7 @@ from wsgate.channels.names import check_channel
 from wsgate.channels.notices import OnMissed, OnNotice, check_notice
 from wsgate.channels.published import Published
 from wsgate.channels.rooms import Rooms, new_channel
+from wsgate.channels.tokens import Ask, Taken
 
 
 class Channels(Rooms):
@@ -213,6 +214,17 @@ class Channels(Rooms):
 
         self._topic_came(topic)
         return end
+
+    # -- what all processes share
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other processes."""
+        return False
+
+    def take(self, ask: Ask) -> Deferred[Taken]:
+        """Take tokens of a bucket that all processes share; fails with BusAway without others."""
+        return fail(BusAway("there are no other processes"))
 
     # -- what there is
 

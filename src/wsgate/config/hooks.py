@@ -17,6 +17,7 @@ from wsgate.config.cache import CacheOptions
 from wsgate.config.errors import ConfigError, OptionError, as_written, did_you_mean
 from wsgate.config.kinds import Path, WrongItem, text
 from wsgate.config.paths import check_file
+from wsgate.config.rate import RateOptions
 from wsgate.config.session import SessionOptions
 from wsgate.config.tokens import JwtOptions, SecretOptions, SignedUrlOptions
 
@@ -34,6 +35,7 @@ __all__ = [
 
 HOOK_OPTIONS: dict[str, type] = {
     "cache": CacheOptions,
+    "rate": RateOptions,
     "session": SessionOptions,
     "jwt": JwtOptions,
     "secret": SecretOptions,

@@ -20,6 +20,7 @@ from wsgate.hooks.services import Services
 
 BUILT_IN: dict[str, str] = {
     "cache": "wsgate.hooks.cache.make:make",
+    "rate": "wsgate.hooks.rate.make:make",
     "session": "wsgate.hooks.session.make:make",
     "jwt": "wsgate.hooks.jwt:make",
     "secret": "wsgate.hooks.secret:make",

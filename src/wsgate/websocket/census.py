@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv6Address, ip_address
 
+from wsgate.networks import network_of
 from wsgate.websocket.rates import Rates
 
 
@@ -78,15 +78,3 @@ class Census:
             self._by_network[network] -= 1
             if not self._by_network[network]:
                 del self._by_network[network]
-
-
-def network_of(host: str) -> str | None:
-    """The address itself for IPv4, the /64 for IPv6, None for what is no IP address."""
-    if ":" not in host:
-        return host or None
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    assert isinstance(address, IPv6Address)
-    return address.exploded[:19]
