@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import tempfile
 import threading
 
 from twisted.internet import reactor
@@ -148,7 +149,7 @@ class TestRedisStore(StoreTestCase):
 
     async def test_a_password_comes_from_the_url_or_a_file_and_is_shown_nowhere(self):
         server = self.serve(redis_server("--requirepass", "hunter2"))
-        file = self.mktemp()
+        file = f"{self.enterContext(tempfile.TemporaryDirectory())}/password"
         with open(file, "w") as out:
             out.write("hunter2\n")
         store = await self.up(self.store(server.url.replace("//", "//:hunter2@")))

@@ -5,9 +5,10 @@ from twisted.internet.task import Clock
 
 from tests.deferreds import outcome
 from tests.fakes import Transport
-from wsgate.redis.connection import PATIENCE, RedisConnection
+from wsgate.redis.connection import RedisConnection
 from wsgate.redis.errors import RedisRefused, RedisUnanswered
 from wsgate.redis.url import Address, parse
+from wsgate.silence import PATIENCE
 
 
 @pytest.fixture

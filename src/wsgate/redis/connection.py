@@ -15,17 +15,11 @@ from hiredis import ProtocolError, PushNotification, Reader, ReplyError, pack_co
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wsgate.redis.errors import RedisGarbled, RedisRefused, RedisUnanswered
 from wsgate.redis.url import Address
-
-CHECK_EVERY = 1.0
-"""Seconds between two looks at whether Redis answers; one that owes nothing is asked something."""
-
-PATIENCE = 5
-"""Looks that Redis may owe answers and say nothing. It answers within a millisecond otherwise."""
+from wsgate.silence import Silence
 
 Word = str | bytes | int
 Push = Callable[[list[Any]], object]
@@ -59,10 +53,9 @@ class RedisConnection(Protocol):
         self._is_garbled = False
         self._reader = Reader()
         self._owed: deque[Deferred[Any]] = deque()
-        self._silent = 0
-        """Looks in a row at which it owed something and had said nothing since the last."""
-        self._check = LoopingCall(self._look)
-        self._check.clock = clock
+        self._silence = Silence(
+            clock, lambda: bool(self._owed), self._ask_whether_it_is_there, self.end
+        )
 
     @property
     def owed(self) -> int:
@@ -71,7 +64,7 @@ class RedisConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Twisted: connected. Introduce ourselves, as RESP3 wants it."""
-        self._check.start(CHECK_EVERY, now=False)
+        self._silence.start()
         who: list[Word] = ["HELLO", 3]
         if self._address.password:
             who += ["AUTH", self._address.user or "default", self._address.password]
@@ -114,7 +107,7 @@ class RedisConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Twisted: bytes came."""
         reader = self._reader
-        self._silent = 0
+        self._silence.broken()
         try:
             reader.feed(data)
             while (said := reader.gets()) is not False:
@@ -136,18 +129,12 @@ class RedisConnection(Protocol):
             else:
                 answer.callback(said)
 
-    def _look(self) -> None:
-        # Looks are counted, not seconds: this process may have been busy itself.
-        self._silent += 1
-        if not self._owed:
-            self.ask("PING").addErrback(lambda _: None)
-        elif self._silent > PATIENCE:
-            self.end(f"no answer for {PATIENCE} s")
+    def _ask_whether_it_is_there(self) -> None:
+        self.ask("PING").addErrback(lambda _: None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the connection is gone, and with it everything that was owed."""
-        if self._check.running:
-            self._check.stop()
+        self._silence.stop()
         why = self._complaint or "the connection was lost"
         owed, self._owed = self._owed, deque()
         error = RedisGarbled if self._is_garbled else RedisUnanswered

@@ -14,20 +14,14 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wsgate.config import addresses
 from wsgate.reconnecting import Reconnecting
+from wsgate.silence import Silence
 from wsgate.stores import memcached_wire as wire
 from wsgate.stores.errors import StoreAnswer, StoreAway, StoreError
 from wsgate.stores.store import Announcer, OneConnection, Recipe, away
-
-CHECK_EVERY = 1.0
-"""Seconds between two looks at whether memcached answers; one that owes nothing is asked."""
-
-PATIENCE = 5
-"""Looks that it may owe answers and say nothing."""
 
 
 class MemcachedConnection(Protocol):
@@ -46,13 +40,13 @@ class MemcachedConnection(Protocol):
         self._owed: deque[Deferred[Any]] = deque()
         self._complaint = ""
         self._is_garbled = False
-        self._silent = 0
-        self._check = LoopingCall(self._look)
-        self._check.clock = clock
+        self._silence = Silence(
+            clock, lambda: bool(self._owed), self._ask_whether_it_is_there, self.end
+        )
 
     def connectionMade(self) -> None:
         """Twisted: connected. See whether it is a memcached."""
-        self._check.start(CHECK_EVERY, now=False)
+        self._silence.start()
         self.ask(wire.VERSION, "version").addCallbacks(self._greeted, self._not_greeted)
 
     def _greeted(self, answer: object) -> None:
@@ -82,7 +76,7 @@ class MemcachedConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: bytes came."""
-        self._silent = 0
+        self._silence.broken()
         if self._complaint:
             return
         try:
@@ -94,18 +88,12 @@ class MemcachedConnection(Protocol):
         for answer in answers:
             self._owed.popleft().callback(answer)
 
-    def _look(self) -> None:
-        # Looks are counted, not seconds: this process may have been busy itself.
-        self._silent += 1
-        if not self._owed:
-            self.ask(wire.VERSION, "version").addErrback(lambda _: None)
-        elif self._silent > PATIENCE:
-            self.end(f"no answer for {PATIENCE} s")
+    def _ask_whether_it_is_there(self) -> None:
+        self.ask(wire.VERSION, "version").addErrback(lambda _: None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the connection is gone, and with it everything that was owed."""
-        if self._check.running:
-            self._check.stop()
+        self._silence.stop()
         why = self._complaint or "the connection was lost"
         error = StoreAnswer if self._is_garbled else StoreAway
         owed, self._owed = self._owed, deque()
