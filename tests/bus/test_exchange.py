@@ -1,14 +1,8 @@
 import pytest
-from twisted.internet.task import Clock
 
 from tests.bus.memory_bus import new_exchange
 from wsgate.bus.exchange import Exchange, Keeping
 from wsgate.bus.interface import NOWHERE, Change, Entry, Position, Presence
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

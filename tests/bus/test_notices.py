@@ -5,23 +5,13 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from tests.bus.memory_bus import MemoryBus, new_exchange
+from tests.bus.memory_bus import MemoryBus
 from tests.bus.test_shared import NODES, Node
 from tests.deferreds import error, result
 from wsgate.bus import Hub, HubBus, ParentBus, SharedChannels
 from wsgate.bus.envelope import Envelope, Kind, encode
 from wsgate.bus.exchange import Keeping
 from wsgate.channels import LONGEST_NOTICE, BusAway
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def exchange(clock):
-    return new_exchange(clock)
 
 
 @pytest.fixture

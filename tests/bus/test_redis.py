@@ -2,7 +2,6 @@
 
 import pytest
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import Clock
 
 from tests.deferreds import outcome
 from wsgate.bus.interface import Change, Position
@@ -43,11 +42,6 @@ class Listener:
 
     def __getattr__(self, name):
         return lambda *what: self.heard.append((name, *what))
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

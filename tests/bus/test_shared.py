@@ -3,9 +3,8 @@
 import itertools
 
 import pytest
-from twisted.internet.task import Clock
 
-from tests.bus.memory_bus import MemoryBus, new_exchange
+from tests.bus.memory_bus import MemoryBus
 from tests.deferreds import error, result
 from tests.fakes import FakeMember
 from wsgate.bus.asks import PATIENCE
@@ -46,16 +45,6 @@ class Node:
         for room in rooms:
             self.channels.subscribe(one, room)
         return one
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def exchange(clock):
-    return new_exchange(clock)
 
 
 @pytest.fixture
