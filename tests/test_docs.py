@@ -139,14 +139,14 @@ def test_every_command_line_is_accepted(arguments, tmp_path):
 def test_every_toml_example_is_accepted(block, tmp_path):
     def real(match):
         name = match[1]
-        if name.endswith((".php", ".pem", ".key", ".token", ".password", "/secret")):
+        if name.endswith((".php", ".pem", ".key", ".token", ".password", "secret")):
             return f'"{made_here(tmp_path, name)}"'
         (tmp_path / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
         return f'"{tmp_path / name.lstrip("/")}"'
 
     # Absolute names of files and folders, and scripts beside the file; no URLs, no UNIX sockets.
     text = re.sub(r'"(/(?:srv|etc)/[^"]*)"', real, block.text)
-    text = re.sub(r'"([\w.-]+\.php)"', real, text)
+    text = re.sub(r'"([\w.-]+\.(?:php|key|secret))"', real, text)
     if "[[route]]" not in text:
         text += f'\n[[route]]\nscript = "{made_here(tmp_path, "any.php")}"\n'
     options = Options()
