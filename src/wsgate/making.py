@@ -106,6 +106,7 @@ def make_options(limits: settings.Limits) -> WebSocketOptions:
         max_handshakes=limits.max_handshakes,
         queue=QueueLimits(limits.queue_per_connection, limits.queue_bytes_per_connection),
         messages_per_second=limits.messages_per_second,
+        pusher_messages_per_second=limits.pusher_messages_per_second,
         control_frames_per_second=limits.control_frames_per_second,
         handshake_timeout=limits.handshake_timeout,
         ping_interval=limits.ping_interval,

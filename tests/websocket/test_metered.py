@@ -4,7 +4,7 @@ import pytest
 
 from tests.websocket.test_protocol import BINARY, CLOSE, TEXT, Gateway, frame
 from wsgate.gateway import QueueLimits
-from wsgate.websocket.metered import MeteredConversation
+from wsgate.websocket.metered import MeteredConversation, Meters
 
 
 class Chatty(Gateway):
@@ -115,3 +115,37 @@ def test_without_a_limit_nothing_stands_before_the_conversation():
     gateway.receive(frame(TEXT, b"x") * 1000)
     assert gateway.asked == 1000
     assert gateway.hits == 0
+
+
+@pytest.mark.parametrize(
+    ("all_of_them", "pusher", "plain_limit", "pusher_limit"),
+    [
+        (0, 0, None, None),
+        (5, 0, "messages_per_second", "messages_per_second"),
+        (0, 5, None, "pusher_messages_per_second"),
+        (5, 5, "messages_per_second", "messages_per_second"),
+        (6, 5, "messages_per_second", "pusher_messages_per_second"),
+    ],
+)
+def test_clients_that_speak_pusher_keep_to_the_stricter_limit(
+    all_of_them, pusher, plain_limit, pusher_limit
+):
+    meters = Meters(all_of_them, pusher)
+    assert [one and one.limit for one in map(meters.of, ("plain", "grip", "pusher"))] == [
+        *(plain_limit, plain_limit),
+        pusher_limit,
+    ]
+
+
+def test_a_client_that_speaks_pusher_is_slowed_down_by_default_and_loses_nothing():
+    gateway = Gateway(queue=QueueLimits(1000, 10**6))
+    gateway.route.dialect = "pusher"
+    gateway.open()
+    gateway.receive(frame(TEXT, b"m") * 99)
+    limits = gateway.factory.counts.limits
+    assert (limits["pusher_messages_per_second"], gateway.transport.producerState) == (
+        *(0, "producing"),
+    )
+    gateway.receive(frame(TEXT, b"m") * 2)
+    assert (limits["pusher_messages_per_second"], gateway.transport.producerState) == (1, "paused")
+    assert limits["messages_per_second"] == 0

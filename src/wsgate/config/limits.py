@@ -152,6 +152,17 @@ class Limits:
             "worker, and a rate that is right for a chat (50) would slow a game down",
         ),
     )
+    pusher_messages_per_second: int = field(
+        default=50,
+        metadata=about(
+            Count(1, 10**4, zero=True),
+            "messages a second from one client of a route of the dialect Pusher, twice as many at "
+            "once, where messages_per_second does not say less",
+            limit="more: nothing is read from this client until it is within the rate again",
+            why="room for 10 client events a second and for a page that subscribes to all its "
+            "channels at once; no PHP that has to keep up slows these clients down",
+        ),
+    )
     control_frames_per_second: int = field(
         default=20,
         metadata=about(

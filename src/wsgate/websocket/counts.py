@@ -15,6 +15,7 @@ LIMITS = (
     "new_connections_per_address",
     "max_handshakes",
     "messages_per_second",
+    "pusher_messages_per_second",
     "control_frames_per_second",
     "queue_per_connection",
     "queue_bytes_per_connection",

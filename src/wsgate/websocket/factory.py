@@ -21,6 +21,7 @@ from wsgate.timeouts import Timeouts
 from wsgate.websocket.census import Census
 from wsgate.websocket.counts import Counts
 from wsgate.websocket.draining import GOING_AWAY, NOT_SERVED, Draining, Farewell
+from wsgate.websocket.metered import Meters
 from wsgate.websocket.options import WebSocketOptions
 from wsgate.websocket.protocol import GatewayProtocol
 from wsgate.websocket.rates import Rate
@@ -96,7 +97,7 @@ class GatewayFactory(WebSocketServerFactory):
             options.max_connections_per_address,
             options.new_connections_per_address,
         )
-        self.message_rate = _rate(options.messages_per_second)
+        self.meters = _meters(options)
         self.control_rate = _rate(options.control_frames_per_second)
         self.under_way = HandshakesUnderWay(options.max_handshakes)
         self.turning_away = 0
@@ -194,7 +195,7 @@ class GatewayFactory(WebSocketServerFactory):
             options.max_connections_per_address,
             options.new_connections_per_address,
         )
-        self.message_rate = _rate(options.messages_per_second)
+        self.meters = _meters(options)
         self.control_rate = _rate(options.control_frames_per_second)
         self.channels.limits = options.channels
         self.under_way.limit = options.max_handshakes
@@ -281,6 +282,10 @@ class GatewayFactory(WebSocketServerFactory):
     def page_for(self, path: str) -> Page | None:
         """The page of exactly this path, or None."""
         return self._pages.get(path)
+
+
+def _meters(options: WebSocketOptions) -> Meters:
+    return Meters(options.messages_per_second, options.pusher_messages_per_second)
 
 
 def _rate(per_second: int) -> Rate | None:

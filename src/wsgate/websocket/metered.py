@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsgate.gateway import Conversation
 from wsgate.websocket.rates import Rate
+
+
+class Meter(NamedTuple):
+    """How fast clients of some routes may send, and the limit that says so."""
+
+    limit: str
+    rate: Rate
+
+
+class Meters:
+    """Of each dialect; 0 means no limit. Who speaks Pusher keeps to both: PHP brakes nobody there.
+
+    Args:
+        pusher: messages a second of clients that speak Pusher.
+    """
+
+    def __init__(self, per_second: int, pusher: int) -> None:
+        self._all = Meter("messages_per_second", Rate(per_second)) if per_second else None
+        self._pusher = self._all
+        if pusher and not 0 < per_second <= pusher:
+            self._pusher = Meter("pusher_messages_per_second", Rate(pusher))
+
+    def of(self, dialect: str) -> Meter | None:
+        """What holds for a client; None where nothing does."""
+        return self._pusher if dialect == "pusher" else self._all
 
 
 class MeteredConversation:

@@ -23,6 +23,7 @@ class WebSocketOptions:
     new_connections_per_address: int = 20
     max_handshakes: int = 1024
     messages_per_second: int = 0
+    pusher_messages_per_second: int = 50
     control_frames_per_second: int = 20
     queue: QueueLimits = field(default_factory=QueueLimits)
     handshake_timeout: float = 10.0

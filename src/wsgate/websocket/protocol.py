@@ -141,18 +141,13 @@ class GatewayProtocol(LastingProtocol):
         factory = self.factory
         factory.channels.add(conversation)
         self._opened_at = factory.reactor.seconds()
-        if factory.message_rate is None:
+        meter = factory.meters.of(conversation.route.dialect)
+        if meter is None:
             self._conversation = conversation
         else:
-            self._conversation = cast(
-                Conversation,
-                MeteredConversation(
-                    conversation,
-                    factory.message_rate,
-                    factory.reactor.seconds,
-                    self._pause_for,
-                ),
-            )
+            pause = partial(self._pause_for, meter.limit)
+            metered = MeteredConversation(conversation, meter.rate, factory.reactor.seconds, pause)
+            self._conversation = cast(Conversation, metered)
 
     def _open_by_autobahn(self, upgrade: Upgrade) -> None:
         """Let Autobahn answer, because it has to negotiate an extension."""
@@ -279,9 +274,9 @@ class GatewayProtocol(LastingProtocol):
         self.factory.counts.limits[self._full_queue()] += 1
         self._stop_reading(QUEUE)
 
-    def _pause_for(self, seconds: float) -> None:
+    def _pause_for(self, limit: str, seconds: float) -> None:
         """Too many messages came."""
-        self.factory.counts.limits["messages_per_second"] += 1
+        self.factory.counts.limits[limit] += 1
         self._stop_reading(RATE)
         self._rate_timeout = self.factory.timeouts.call_later(seconds, self._go_on_reading, RATE)
 
