@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -110,7 +110,7 @@ class Channels(Rooms):
             )
 
     def _deliver(
-        self, key: str, receivers: tuple[Member, ...], give: Act, message: Message
+        self, key: str, receivers: Sequence[Member], give: Act, message: Message
     ) -> Deferred[int]:
         return self._fanout.send(key, receivers, give, len(message)).addCallback(self._delivered_to)
 
@@ -124,6 +124,23 @@ class Channels(Rooms):
         taken = member is not None and member.push(message)
         self.delivered += taken
         return succeed(taken)
+
+    def give(
+        self,
+        channel: str,
+        members: Sequence[Member],
+        message: Message,
+        wants: Callable[[Member], bool],
+    ) -> Deferred[int]:
+        """Give `message` to `members` of this process, in turn with what `channel` is given.
+
+        Args:
+            members: must not change.
+            wants: asked of each when it is its turn.
+        """
+        return self._deliver(
+            channel, members, lambda member: wants(member) and member.push(message), message
+        )
 
     def close_connection(self, connection_id: str, code: int, reason: str) -> Deferred[bool]:
         """Close one connection; fires with whether there was one."""

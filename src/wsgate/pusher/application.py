@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
@@ -46,7 +46,7 @@ class Application:
     ) -> None:
         self.app = app
         self.webhooks = webhooks
-        self.presence = Presence(self)
+        self.presence = Presence(self, self._give)
         self.client_events = 0
         """Events that clients have sent to others."""
         self.triggered = 0
@@ -234,6 +234,15 @@ class Application:
         """As `Watcher` says."""
         if self._neighbours is not None:
             self._neighbours.count(channel, person, count)
+
+    def _give(
+        self,
+        channel: str,
+        members: Sequence[Member],
+        message: Message,
+        wants: Callable[[Member], bool],
+    ) -> None:
+        self._channels.give(self._inner(channel), members, message, wants)
 
     # -- as `House` says
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
-from wsgate.channels import Message
+from wsgate.channels import Member, Message
 from wsgate.pusher import told
 from wsgate.pusher.roster import HERE, Person, Roster
 
-
-class Subscriber(Protocol):
-    """A connection in a presence channel."""
-
-    def push(self, message: Message) -> bool:
-        """Send one whole message."""
+Give = Callable[[str, tuple[Member, ...], Message, Callable[[Member], bool]], object]
+"""Gives a message to connections in a channel, in slices, each if it is still wanted by then."""
 
 
 class Watcher(Protocol):
@@ -33,15 +30,16 @@ class Watcher(Protocol):
 class Presence:
     """All presence channels of an application.
 
-    Subscribers here are told of each member's first connection and of the last one, wherever those
+    Members here are told of each member's first connection and of the last one, wherever those
     are.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, give: Give) -> None:
         self._watcher = watcher
+        self._give = give
         self._rosters: dict[str, Roster] = {}
-        self._here: dict[str, dict[Subscriber, Person]] = {}
-        self._channels_of: dict[Subscriber, set[str]] = {}
+        self._here: dict[str, dict[Member, Person]] = {}
+        self._channels_of: dict[Member, set[str]] = {}
 
     def __len__(self) -> int:
         """How many channels have members."""
@@ -56,7 +54,7 @@ class Presence:
         """How many connections here are told of who comes and goes."""
         return len(self._here.get(channel, ()))
 
-    def join(self, channel: str, subscriber: Subscriber, person: Person) -> None:
+    def join(self, channel: str, subscriber: Member, person: Person) -> None:
         """A connection has come. Harmless when it was there."""
         here = self._here.setdefault(channel, {})
         if subscriber in here:
@@ -71,7 +69,7 @@ class Presence:
         if is_new:
             self._watcher.member_added(channel, person.user_id)
 
-    def leave(self, channel: str, subscriber: Subscriber) -> None:
+    def leave(self, channel: str, subscriber: Member) -> None:
         """A connection has gone. Harmless when it was not there."""
         here = self._here.get(channel, {})
         person = here.pop(subscriber, None)
@@ -89,12 +87,12 @@ class Presence:
             self._removed(channel, person.user_id)
             self._watcher.member_removed(channel, person.user_id)
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Member) -> None:
         """A connection has gone from everywhere."""
         for channel in tuple(self._channels_of.get(subscriber, ())):
             self.leave(channel, subscriber)
 
-    def person(self, channel: str, subscriber: Subscriber) -> Person | None:
+    def person(self, channel: str, subscriber: Member) -> Person | None:
         """Who a subscriber is in a channel; None if it is not there."""
         return self._here.get(channel, {}).get(subscriber)
 
@@ -146,6 +144,7 @@ class Presence:
     def _tell(self, channel: str, event: bytes) -> None:
         here = self._here.get(channel)
         if here:
-            message = Message(event)
-            for subscriber in tuple(here):
-                subscriber.push(message)
+            self._give(channel, tuple(here), Message(event), partial(self._is_in, channel))
+
+    def _is_in(self, channel: str, subscriber: Member) -> bool:
+        return subscriber in self._here.get(channel, ())
