@@ -19,6 +19,8 @@ class FakePool:
         self.lanes = []
         self.cancelled = []
         self.max_in_flight = 8
+        self.queue_deadline = 5.0
+        self.response_timeout = 30.0
         self.is_waiting = True
         """Whether what has no answer can be taken back."""
 

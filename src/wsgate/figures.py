@@ -94,6 +94,14 @@ _ALL = (
         "wsgate_journal_errors_total",
         "Writes to the journal that failed; while they do, a kill of wsgate loses disconnects.",
     ),
+    # Hooks
+    _counter(
+        "wsgate_hook_outcomes_total",
+        "What hooks have said: answered, refused, closed; failed, or timeout where they said "
+        "nothing in time; and what those that come with wsgate count themselves.",
+        "hook",
+        "outcome",
+    ),
     # Channels
     _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
     _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),

@@ -20,10 +20,11 @@ def gateway_samples(
     factory: GatewayFactory,
     register: Register,
     applications: Applications,
+    hook_outcomes: Mapping[tuple[str, str], int],
     pools: Iterable[ConnectionPool],
     privates: Iterable[php.PrivatePHP],
 ) -> Samples:
-    """The figures of clients, events, applications of Pusher, pools, and private PHPs.
+    """The figures of clients, events, applications of Pusher, hooks, pools, and private PHPs.
 
     Pools of the same name, as there are while one takes over from another, are added up.
     """
@@ -37,6 +38,8 @@ def gateway_samples(
     found += _channels(factory.channels)
     found += bus_samples(factory.channels).items()
     found += _pusher(applications)
+    for labels, count in hook_outcomes.items():
+        found.append((("wsgate_hook_outcomes_total", *labels), count))
     found.append((("wsgate_workers",), 1))
     for private in privates:
         found.append((("wsgate_php_up", private.pool_name), private.is_answering))

@@ -22,6 +22,7 @@ from wsgate.fastcgi import ConnectionPool
 from wsgate.figures import Samples, expiry_samples, merged, php_is_away
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import Register
+from wsgate.hooking import Hooks
 from wsgate.journal import JournalError
 from wsgate.logfile import reopen_log
 from wsgate.logpipe import never_wait_for_reader
@@ -78,6 +79,7 @@ class GatewayService(Service):
         register: Register | None = None,
         pusher: Pusher | None = None,
         stores: Stores | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.certificates = certificates
         """Those of `tls:PORT`, if there are any; in a worker the parent renews them."""
@@ -105,6 +107,7 @@ class GatewayService(Service):
         self._pusher = pusher or Pusher(reactor, factory)
         self._register = register or make_register(reactor, asked.gateway)
         self._stores = make_stores(reactor, asked) if stores is None else stores
+        self._hooks = hooks or Hooks(reactor, factory.channels, self._stores)
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
@@ -161,6 +164,7 @@ class GatewayService(Service):
         self.channels.start()
         self._stores.start()
         self._pusher.start()
+        self._hooks.start()
         self._watch_certificates()
         collect_rarely()
         floods.OF_THIS_PROCESS.start(self._reactor)
@@ -197,6 +201,7 @@ class GatewayService(Service):
             self.factory,
             self._register,
             self._pusher.applications,
+            self._hooks.outcomes,
             turnover.every_pool,
             turnover.privates,
         )
@@ -246,20 +251,26 @@ class GatewayService(Service):
         apps = pusher_apps(routes)
 
         def switch(pools: Mapping[str, ConnectionPool]) -> Callable[[], bool]:
-            self._stores.change(asked)
             made = make_routes(routes, pools, self._register, asked.limits)
             options = make_options(asked.limits)
             if options != self.factory.options:
                 self.factory.change_options(options)
             self._make_room()
             self._pusher.serve(apps, made)
+            self._hooks.serve(hooks, asked, routes, made, self._register)
             has_clients = self.factory.change_routes(made, asked.gateway.close_spread)
             self._register.limits = departure_limits(asked.gateway)
             self._register.serve(self.factory.routes)
             departures = self._register.departures
             return lambda: has_clients() or departures.is_using_others(self.pools)
 
-        await self._turnover.change(asked, routes, switch)
+        self._stores.change(asked)
+        try:
+            hooks = self._hooks.make(asked, routes)
+            await self._turnover.change(asked, routes, switch)
+        except BaseException:
+            self._stores.change(self.reload.settings)
+            raise
 
     def _begin_journal(self, routes: Sequence[settings.Route]) -> None:
         if any("disconnect" in route.events for route in routes):
@@ -272,6 +283,7 @@ class GatewayService(Service):
         limit = self._reactor.callLater(self._asked.drain_timeout, self._give_up)
         await drained
         await self._register.departures.settled()
+        await self._hooks.stop()
         if limit.active():
             limit.cancel()
         self._turnover.stop_pools()

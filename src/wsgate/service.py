@@ -21,6 +21,7 @@ from wsgate import control, grip, php, tls, workers
 from wsgate.bus import Bus, Hub, HubBus, ParentBus, channels_over, keeping, make_bus
 from wsgate.channels import BusError, Channels
 from wsgate.dialects import Pusher, pusher_apps
+from wsgate.hooking import Hooks
 from wsgate.making import (
     all_routes,
     check_scripts,
@@ -171,6 +172,9 @@ def _gateway(
     factory = make_factory(reactor, asked, routes, turnover.pools, register, bus)
     pusher = Pusher(reactor, factory)
     pusher.serve(apps, factory.routes.values())
+    hooks = Hooks(reactor, factory.channels, stores)
+    made = hooks.make(asked, routes)
+    hooks.serve(made, asked, routes, factory.routes.values(), register)
     vitals = Vitals(reactor) if asked.gateway.control else None
     return GatewayService(
         reactor,
@@ -184,4 +188,5 @@ def _gateway(
         register,
         pusher,
         stores,
+        hooks,
     )

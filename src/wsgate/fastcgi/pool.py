@@ -125,7 +125,7 @@ class ConnectionPool:
         self._connects = Connects(clock, self.backends, self, connect_timeout)
         self._max_in_flight = max_in_flight
         self._queue = Queue(self.timeouts, queue, name, self._waited_too_long)
-        self._queue_deadline = queue_deadline
+        self.queue_deadline = queue_deadline
         self._in_flight = 0
         # Not empty only if no place is free or the pool is held; an idle connection exists only if
         # nobody waits, the pool is neither held nor stopped, and its backend is not left alone.
@@ -212,7 +212,7 @@ class ConnectionPool:
             self._in_flight += 1
             self._idle.popleft().send(request, turn)
             return None
-        unsent = Unsent(request, turn, self._clock.seconds() + self._queue_deadline, lane)
+        unsent = Unsent(request, turn, self._clock.seconds() + self.queue_deadline, lane)
         if self._ordinary and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
@@ -290,7 +290,7 @@ class ConnectionPool:
 
     def _waited_too_long(self, unsent: Unsent) -> None:
         self._unsent_failed(
-            unsent, QueueTimeout(f"no place in pool {self.name} within {self._queue_deadline:g} s")
+            unsent, QueueTimeout(f"no place in pool {self.name} within {self.queue_deadline:g} s")
         )
 
     def _fill_places(self) -> None:

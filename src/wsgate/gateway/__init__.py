@@ -11,9 +11,11 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
+from wsgate.gateway.chain import Chain, ChainLimits, Link
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.departures import DepartureLimits
 from wsgate.gateway.eventful import EventfulConversation
+from wsgate.gateway.hooked import HookedConversation
 from wsgate.gateway.lastwords import LastWords
 from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
@@ -23,10 +25,14 @@ from wsgate.gateway.streams import StreamLimits
 __all__ = [
     "Accepted",
     "Actions",
+    "Chain",
+    "ChainLimits",
     "Conversation",
     "DepartureLimits",
     "EventfulConversation",
+    "HookedConversation",
     "LastWords",
+    "Link",
     "MakeConversation",
     "Peer",
     "QueueLimits",

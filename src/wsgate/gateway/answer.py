@@ -16,6 +16,7 @@ from wsgate import cgi, fastcgi
 from wsgate.compiled import compiled
 from wsgate.gateway.actions import Actions, Close, read_actions
 from wsgate.gateway.streams import StreamNotText, StreamTooLarge
+from wsgate.hooks import HookFailed
 
 OnError = Literal["reply", "close"]
 
@@ -101,6 +102,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     fastcgi.ProtocolError: _BAD_ANSWER,
     cgi.MalformedResponse: _BAD_ANSWER,
     NotAnAnswer: _BAD_ANSWER,
+    HookFailed: Failure(503, "not available, try again later", LogLevel.error, overload=True),
     ScriptFailed: Failure(500, "the script failed", LogLevel.error),
     ScriptMissing: Failure(404, "no such script", LogLevel.error),
 }

@@ -346,24 +346,26 @@ class Conversation(StreamOutlet):
         reply = reply_to_failure(error, self._message_id, self._route.on_error)
         self._finish(reply, answered=False)
 
-    def _log_failure(self, error: BaseException, stderr: bytes) -> None:
+    def _log_failure(self, error: BaseException, stderr: bytes, message_id: str = "") -> None:
+        message_id = message_id or self._message_id
         level = failure_of(error).level
         if level is None:
             return
         if level is LogLevel.critical:
-            self.log.failure("message {id}", Failure(error), id=self._message_id)
+            self.log.failure("message {id}", Failure(error), id=message_id)
             return
         said = one_line(stderr)
         text = one_line(str(error)) + (f"; PHP says: {said}" if said else "")
-        self._log(level, text, kind=(self._route.path, type(error)))
+        self._log(level, text, (self._route.path, type(error)), message_id)
 
     def _broken(self) -> None:
         self.log.failure("connection {connection_id}", connection_id=self.connection_id)
         self._stop()
         self._peer.close(1011, "internal error")
 
-    def _log(self, level: LogLevel, text: str, kind: Hashable) -> None:
-        self.log.emit(level, "message {id}: {text}", id=self._message_id, text=text, kind=kind)
+    def _log(self, level: LogLevel, text: str, kind: Hashable, message_id: str = "") -> None:
+        message_id = message_id or self._message_id
+        self.log.emit(level, "message {id}: {text}", id=message_id, text=text, kind=kind)
 
     def _finish(self, reply: Reply, *, answered: bool) -> None:
         """The message in flight is over: send what it came to, and take the next."""

@@ -13,10 +13,11 @@ class Kept:
     gives one that may.
     """
 
-    __slots__ = ("_params", "channels", "user", "variables")
+    __slots__ = ("base", "channels", "user", "variables")
 
     def __init__(self, params: bytes = b"") -> None:
-        self._params = params
+        self.base = params
+        """The connection's params, without what it keeps."""
         self.user: str | None = None
         self.channels: ChannelSet = NO_CHANNELS
         self.variables: dict[str, str] = {}
@@ -48,9 +49,7 @@ class Kept:
         pairs = [(f"WSGATE_VAR_{name}", value) for name, value in self.variables.items()]
         if self.user is not None:
             pairs.append(("WSGATE_USER", self.user))
-        return self._params + encode_params(
-            (name.encode(), value.encode()) for name, value in pairs
-        )
+        return self.base + encode_params((name.encode(), value.encode()) for name, value in pairs)
 
 
 NOTHING_KEPT = Kept()

@@ -36,6 +36,8 @@ LIMITS = (
     "stream_timeout",
     "stream_messages",
     "stream_bytes",
+    "hook_timeout",
+    "hook_param_bytes",
 )
 """The settings of `[limits]` whose hits are counted, whether or not any was hit yet."""
 
