@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
+
+from tests.ports import free_port
 
 SETTINGS = (
     # The longest messages of the suite are 16 MiB, and one of 4 MiB comes in 65536 frames.
@@ -30,13 +31,6 @@ SETTINGS = (
     "pools.default.max_in_flight=2",
 )
 START_LIMIT = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

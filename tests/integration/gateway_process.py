@@ -16,6 +16,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection
 
 from tests.integration.websocket_client import connect
+from tests.ports import free_port
 
 START_DEADLINE = 30.0
 STOP_DEADLINE = 30.0
@@ -37,14 +38,6 @@ def eventually(condition: Callable[[], Any], seconds: float = 5.0, what: str = "
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         # Other processes are waited for; there is nothing to be woken by.
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def process_table() -> dict[int, tuple[int, str]]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.ports import free_port
+
 # Debian names the program php-fpm8.2 and keeps it in sbin, which users do not have on their PATH.
 SEARCH = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", "/usr/local/sbin"]
 START_DEADLINE = 20.0
@@ -52,7 +54,7 @@ class PHPFPM:
         self.workers = workers
         self.scripts = folder / "scripts"
         self.socket = str(folder / "fpm.sock") if listen == "unix" else None
-        self.port = _free_port() if listen == "tcp" else None
+        self.port = free_port() if listen == "tcp" else None
         self.status_socket = ""
         self._log = folder / "fpm.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -223,9 +225,3 @@ def _user_settings(running: PHPFPM) -> dict[str, str]:
     if running.socket:
         settings |= {"listen.mode": "0666"}
     return settings
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -8,13 +8,9 @@ import sys
 import pytest
 
 from tests.integration.chromium import Chromium, wait_for
+from tests.ports import free_port
 
 START_DEADLINE = 30.0
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def accepts(port):
