@@ -4,6 +4,10 @@ make.py       those of the settings, by name, through all reloads
 store.py      what they have in common: a name, a deadline for each request, figures
 redis.py      Redis, on wsgate's own client
 memcached.py  memcached; memcached_wire.py: its protocol (pure)
+sql.py        databases: who runs which statement on which connection
+lane.py       one connection to a database in a thread of its own; link.py: what a driver is to it
+postgresql.py, mysql.py   connections by psycopg and by PyMySQL
+statement.py  SQL with ? where values go (pure)
 samples.py    their figures
 errors.py     what can go wrong
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -106,7 +107,20 @@ class Stores(Mapping[str, Store]):
             from wsgate.stores.memcached import MemcachedStore
 
             return MemcachedStore(self._reactor, self._timeouts, recipe)
-        raise StoreUnusable(f"stores.{recipe.settings.name}.url: {kind} is not known yet")
+        _require(recipe.settings.name, kind)
+        from wsgate.stores import sql
+
+        made = sql.PostgreSQLStore if kind == "postgresql" else sql.MySQLStore
+        return made(self._reactor, self._timeouts, recipe)
+
+
+def _require(name: str, kind: str) -> None:
+    module = "psycopg" if kind == "postgresql" else "pymysql"
+    if find_spec(module) is None:
+        raise StoreUnusable(
+            f"stores.{name}.url: what speaks to {kind} is not installed; install it with: "
+            "pip install 'wsgate[stores]'"
+        )
 
 
 def make_stores(reactor: Any, asked: Settings) -> Stores:

@@ -127,9 +127,12 @@ class Store:
     def _count(self, result: object) -> None:
         error = result.value if isinstance(result, Failure) else None
         if error is None:
-            self.outcomes["answered"] += 1
+            outcome = "answered"
+        elif isinstance(error, StoreTimeout):
+            outcome = "late"
         else:
-            self.outcomes["error" if isinstance(error, StoreAnswer) else "away"] += 1
+            outcome = "error" if isinstance(error, StoreAnswer) else "away"
+        self.outcomes[outcome] += 1
 
 
 class Lasting(Protocol):
