@@ -2,19 +2,20 @@
 
 A test of a case is marked `case("A1")`, and gives its figures as properties named "figure".
 
-And: signals reach the programs that tests start.
+And: signals reach the programs that tests start, and a fixture reads the log.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.faults.cases import CASES
 
@@ -65,3 +66,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     before = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps({**before, **results}, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[[], list[str]]]:
+    """A function that gives the lines of the log so far."""
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield lambda: [formatEvent(event) for event in events]
+    globalLogPublisher.removeObserver(events.append)

@@ -3,7 +3,6 @@
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 
 from wsgate.hooks.tokens.jwks import (
     LONGEST,
@@ -22,15 +21,6 @@ from wsgate.timeouts import Timeouts
 STALE = 1000.0
 # How late a timeout of `Timeouts` may be.
 LATE = 0.3
-
-
-@pytest.fixture
-def logged():
-    """A function that gives the lines of the log so far."""
-    events = []
-    globalLogPublisher.addObserver(events.append)
-    yield lambda: [formatEvent(event) for event in events]
-    globalLogPublisher.removeObserver(events.append)
 
 
 class Server:

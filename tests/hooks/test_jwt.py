@@ -5,31 +5,21 @@ import json
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.hooks.connections import FakeConnection
+from tests.hooks.services import made_services
 from tests.hooks.token_keys import NOW, SECRET, jwk, jwks, public_pem, signed, token
 from wsgate.config.errors import OptionError
 from wsgate.config.tokens import JwtOptions, SecretOptions
-from wsgate.hooks import Answer, Close, Message, Refuse, Services
+from wsgate.hooks import Answer, Close, Message, Refuse
 from wsgate.hooks import jwt as jwt_hook
 from wsgate.hooks import secret as secret_hook
 from wsgate.hooks.tokens.door import DAY, LONGEST_FIRST
 from wsgate.hooks.tokens.jwks import KeysAway
-from wsgate.timeouts import Timeouts
 
 # How late a timeout of `Timeouts` may be.
 LATE = 0.2
 BEARER = "Authorization"
-
-
-@pytest.fixture
-def logged():
-    """A function that gives the lines of the log so far."""
-    events = []
-    globalLogPublisher.addObserver(events.append)
-    yield lambda: [formatEvent(event) for event in events]
-    globalLogPublisher.removeObserver(events.append)
 
 
 class Place:
@@ -39,14 +29,11 @@ class Place:
         self.folder = folder
         self.clock = Clock()
         self.counted = []
-        self.services = Services(
+        self.services = made_services(
+            self.clock,
+            lambda _hook, outcome: self.counted.append(outcome),
             name="login",
-            reactor=self.clock,
             wall=lambda: NOW + self.clock.seconds(),
-            timeouts=Timeouts(self.clock),
-            channels=None,
-            stores={},
-            count=lambda hook, outcome: self.counted.append(outcome),
         )
 
     def file(self, content, name="key"):

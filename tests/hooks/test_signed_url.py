@@ -2,27 +2,17 @@
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.hooks.connections import FakeConnection
+from tests.hooks.services import made_services
 from wsgate.config.errors import OptionError
 from wsgate.config.tokens import SignedUrlOptions
-from wsgate.hooks import Hook, Refuse, Services
+from wsgate.hooks import Hook, Refuse
 from wsgate.hooks.signed_url import make
 from wsgate.hooks.tokens.urls import signature
-from wsgate.timeouts import Timeouts
 
 NOW = 1_800_000_000
 KEY = b"0123456789abcdefghijklmnopqrstuv"
-
-
-@pytest.fixture
-def logged():
-    """A function that gives the lines of the log so far."""
-    events = []
-    globalLogPublisher.addObserver(events.append)
-    yield lambda: [formatEvent(event) for event in events]
-    globalLogPublisher.removeObserver(events.append)
 
 
 class Place:
@@ -34,14 +24,11 @@ class Place:
     def make(self, content=KEY, **options):
         self.path.write_bytes(content)
         self.path.chmod(0o600)
-        services = Services(
+        services = made_services(
+            self.clock,
+            lambda _hook, outcome: self.counted.append(outcome),
             name="ticket",
-            reactor=self.clock,
             wall=lambda: NOW + self.clock.seconds(),
-            timeouts=Timeouts(self.clock),
-            channels=None,
-            stores={},
-            count=lambda hook, outcome: self.counted.append(outcome),
         )
         self.hook = make(services, SignedUrlOptions(key_file=str(self.path), **options))
         return self

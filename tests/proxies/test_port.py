@@ -3,7 +3,6 @@
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.fakes import Transport
 from wsgate.proxies import LOCAL, TrustedProxies
@@ -26,14 +25,6 @@ def connected(peer, trusted=LISTED):
     transport = Transport(peerAddress=peer, hostAddress=IPv4Address("TCP", "10.0.0.9", 443))
     protocol.makeConnection(transport)
     return protocol, transport
-
-
-@pytest.fixture
-def logged():
-    events = []
-    globalLogPublisher.addObserver(events.append)
-    yield lambda: [formatEvent(event) for event in events]
-    globalLogPublisher.removeObserver(events.append)
 
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 4000)

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from tests.hooks.cache.clients import Client
+from tests.hooks.services import made_services
 from wsgate.channels import Channels
 from wsgate.config.cache import CacheOptions
-from wsgate.hooks import Answer, Message, Services
+from wsgate.hooks import Answer, Message
 from wsgate.hooks.cache.hook import Cache
 from wsgate.hooks.cache.purging import MARK_SIZE, TOPIC, Purge, written
 from wsgate.timeouts import Timeouts
@@ -59,15 +60,13 @@ class Around:
         self.counts = Counter()
         self.timeouts = Timeouts(self.clock)
         self.channels = Channels(self.clock)
-        self.services = Services(
+        self.services = made_services(
+            self.clock,
+            lambda _name, outcome: self.counts.update([outcome]),
             name="cache",
             route="/prices",
-            reactor=self.clock,
-            wall=self.clock.seconds,
             timeouts=self.timeouts,
             channels=self.channels,
-            stores={},
-            count=lambda name, outcome: self.counts.update([outcome]),
         )
         self.cache = Cache(self.services, replace(OPTIONS, **options), shelf)
         self.cache.start()

@@ -5,10 +5,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.hooks.connections import FakeConnection
+from tests.hooks.services import made_services
 from wsgate.config.session import SessionOptions
 from wsgate.hooks.errors import HookFailed
 from wsgate.hooks.hook import Refuse
-from wsgate.hooks.services import Services
 from wsgate.hooks.session.hook import CHECKS_AT_ONCE, SessionHook
 
 ID = "abcdefghij0123456789ABCDEF"
@@ -40,14 +40,10 @@ class Place:
         self.clock = Clock()
         self.saved = Saved()
         self.counted = []
-        self.services = Services(
+        self.services = made_services(
+            self.clock,
+            lambda name, outcome: self.counted.append(f"{name} {outcome}"),
             name="login",
-            reactor=self.clock,
-            wall=self.clock.seconds,
-            timeouts=None,
-            channels=None,
-            stores={},
-            count=lambda name, outcome: self.counted.append(f"{name} {outcome}"),
         )
 
     def hook(self, **options):

@@ -3,24 +3,17 @@
 import os
 
 import pytest
+from twisted.internet.task import Clock
 
+from tests.hooks.services import made_services
 from wsgate.config.errors import OptionError
 from wsgate.config.session import SessionOptions
 from wsgate.hooks.making import BUILT_IN
-from wsgate.hooks.services import Services
 from wsgate.hooks.session.make import make
 
 
 def services(stores=None):
-    return Services(
-        name="login",
-        reactor=None,
-        wall=lambda: 0.0,
-        timeouts=None,
-        channels=None,
-        stores=stores or {},
-        count=lambda _name, _outcome: None,
-    )
+    return made_services(Clock(), name="login", stores=stores or {})
 
 
 def made(stores=None, **options):
