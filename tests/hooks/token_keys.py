@@ -31,10 +31,14 @@ MAKERS = {
 
 
 @cache
-def private(family, number=0):
-    """A private key for an algorithm; `number` tells several apart."""
-    kind = {"RS": "RS256", "PS": "RS256", "HS": "HS256"}.get(family[:2], family)
+def _made(kind, number):
     return MAKERS[kind]()
+
+
+def private(algorithm, number=0):
+    """A private key for an algorithm; `number` tells several apart."""
+    kind = {"RS": "RS256", "PS": "RS256", "HS": "HS256"}.get(algorithm[:2], algorithm)
+    return _made(kind, number)
 
 
 def public_pem(algorithm, number=0):
