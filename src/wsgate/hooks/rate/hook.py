@@ -34,7 +34,6 @@ class Rate(Hook):
         by: `user`, `address` or `connection`.
         of: `connects`, `messages` or `both`, which then share the tokens.
         close_after: refused messages in a row after which a connection is closed; 0: none.
-        happened: counts `refused` and `closed`.
         stopped: called when nothing more is taken.
     """
 
@@ -45,7 +44,6 @@ class Rate(Hook):
         by: str,
         of: str,
         close_after: int,
-        happened: Callable[[str], None],
         stopped: Callable[[], object] = _nothing,
     ) -> None:
         self._take = take
@@ -53,7 +51,6 @@ class Rate(Hook):
         self._by = by
         self._of = of
         self._close_after = close_after
-        self._happened = happened
         self._stopped = stopped
 
     def stop(self) -> None:
@@ -85,7 +82,6 @@ class Rate(Hook):
     def _let_in(self, connection: Connection, wait: float) -> OnConnect:
         if not wait:
             return None
-        self._happened("refused")
         seconds = _whole(wait)
         headers = (("Retry-After", str(seconds)),)
         return Refuse(TOO_MANY, f"too many connections, try again in {seconds} s", headers)
@@ -95,12 +91,10 @@ class Rate(Hook):
             if self._close_after:
                 connection.memory.pop(self, None)
             return None
-        self._happened("refused")
         if self._close_after:
             refused = connection.memory.get(self, 0) + 1
             connection.memory[self] = refused
             if refused >= self._close_after:
-                self._happened("closed")
                 return Close(1008, "too many messages")
         return Refuse(TOO_MANY, f"too many messages, try again in {_whole(wait)} s")
 

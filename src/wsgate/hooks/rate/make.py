@@ -23,7 +23,7 @@ def make(services: Services, options: RateOptions) -> Rate:
     def take_here(key: str) -> float:
         return here.take(key, now())
 
-    rules = (options.by, options.of, options.close_after, happened)
+    rules = (options.by, options.of, options.close_after)
     if not (options.shared and services.channels.is_shared):
         return Rate(take_here, take_here, *rules)
     leases = Leases(f"{services.name} {services.route} ", rate, burst, options.max_keys)
