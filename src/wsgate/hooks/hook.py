@@ -83,6 +83,9 @@ class Hook:
     """Whether it goes on at a reload that changes none of its settings: for one that remembers. Any
     other is made anew then, for the connections that come from then on."""
 
+    def __init__(self, services: object = None) -> None:
+        """Take what `wsgate.hooks.Services` offers; options of the settings come by name."""
+
     def start(self) -> Said[None]:
         """The gateway begins to serve, or a reload has brought this hook."""
         return None

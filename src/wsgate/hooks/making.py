@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -142,8 +142,3 @@ def _checked(named: NamedHook, made: Any) -> Any:
             f"{', '.join(METHODS)}; derive it from wsgate.hooks.Hook"
         )
     return made
-
-
-def of_settings(names: Iterable[str], hooks: Mapping[str, NamedHook]) -> list[NamedHook]:
-    """The hooks of a route, in its order."""
-    return [hooks[name] for name in names]
