@@ -201,6 +201,7 @@ class Guest:
         timers, self._timers = self._timers, None
         for ring in timers or ():
             ring.cancel()
+        self._pending.clear()
 
     def _soon_as_in(self, act: Callable[[], object]) -> None:
         if self._conversation.is_in:

@@ -89,6 +89,9 @@ class GuestConversation(EventfulConversation):
             if self._visit is not None or "connect" in self._route.events:
                 return await super()._open()
         except BaseException:
+            # Of a client that is turned away no `connection_lost` tells.
+            self.has_left = True
+            self._guest.has_left()
             self._leave_chain()
             raise
         self._is_opening = False
