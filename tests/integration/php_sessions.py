@@ -11,6 +11,15 @@ OPTIONS = (
     *("-d", "memcached.sess_locking=0", "-d", "display_errors=stderr"),
 )
 
+HOLDING = """
+session_id('%s');
+session_start();
+$_SESSION['user_id'] = 'nobody yet knows';
+echo 'held';
+fgets(STDIN);
+"""
+"""A PHP that holds a session until it is told to go on; it says so."""
+
 
 def php_command(program, save_path, *options, handler="files"):
     """The words of a PHP that runs `program` with its sessions in `save_path`."""

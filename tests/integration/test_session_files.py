@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.integration.gateway_process import eventually
-from tests.integration.php_sessions import ID, php_command, save
+from tests.integration.php_sessions import HOLDING, ID, php_command, save
 from wsgate.hooks.session import files, formats
 from wsgate.hooks.session.files import Place, Rules, Unsettled
 
@@ -57,15 +57,6 @@ def test_no_session_is_read_half_written(tmp_path):
     assert writing.returncode == 0
     # It was read many times, at different moments of the writer's work.
     assert len(seen) > 50, unsettled
-
-
-HOLDING = """
-session_id('%s');
-session_start();
-$_SESSION['user_id'] = 'nobody yet knows';
-echo 'held';
-fgets(STDIN);
-"""
 
 
 def test_a_script_that_holds_a_session_is_not_waited_for(tmp_path):

@@ -178,7 +178,7 @@ class SessionOptions:
         metadata=about(
             Time(1, 86400, zero=True),
             "sessions of clients that are in are looked up again, 4 at a time",
-            limit="gone, or of another user: closed with 1008; what cannot be looked up stays",
+            limit="gone, or of another user: closed with 4401; what cannot be looked up stays",
             why="none: each is a look-up in the store for as long as somebody is connected",
         ),
     )

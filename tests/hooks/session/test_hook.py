@@ -164,7 +164,7 @@ def test_a_client_stays_as_long_as_its_session_does(place):
     assert len(place.saved.asked) == 3
     place.saved.data = None
     place.later(61)
-    assert client.closed == (1008, "logged out")
+    assert client.closed == (4401, "logged out")
     place.later(200)
     assert len(place.saved.asked) == 4
 
@@ -185,7 +185,7 @@ def test_who_logs_out_or_is_another_user_is_closed(place, data, reason):
     place.later(59)
     assert client.closed is None
     place.later(2)
-    assert client.closed == (1008, reason)
+    assert client.closed == (4401, reason)
     assert place.counted[-1] == "login ended"
 
 
@@ -198,7 +198,7 @@ def test_a_store_that_is_away_closes_nobody(place, data):
     assert place.counted[-1] == "login check_failed"
     place.saved.data = None
     place.later(61)
-    assert client.closed == (1008, "logged out")
+    assert client.closed == (4401, "logged out")
 
 
 def test_what_cannot_be_told_any_more_closes_nobody(place):
@@ -208,7 +208,7 @@ def test_what_cannot_be_told_any_more_closes_nobody(place):
     assert client.closed is None
     place.saved.data = None
     place.later(61)
-    assert client.closed == (1008, "logged out")
+    assert client.closed == (4401, "logged out")
 
 
 def test_without_an_interval_nothing_is_looked_up_again(place):

@@ -27,8 +27,8 @@ CHECKS_AT_ONCE = 4
 _QUICK = 8192
 """Bytes of a session that are read in the reactor's own thread: a few milliseconds at most."""
 
-LOGGED_OUT = 1008, "logged out"
-ANOTHER_USER = 1008, "another user"
+LOGGED_OUT = 4401, "logged out"
+ANOTHER_USER = 4401, "another user"
 
 
 class SessionHook(Hook):
