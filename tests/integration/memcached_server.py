@@ -1,57 +1,26 @@
 """A real memcached of a test's own."""
 
-import contextlib
 import os
-import signal
 import socket
-import subprocess
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-from tests.integration.gateway_process import eventually, free_port, freeze
+from tests.integration.server_process import ServerProcess, running
 
 
-class MemcachedServer:
-    """One memcached that can be killed or frozen, and started again in its place."""
+class MemcachedServer(ServerProcess):
+    """A memcached, empty after each start."""
+
+    name = "memcached"
 
     def __init__(self, *options: str) -> None:
-        self.port = free_port()
+        super().__init__()
         self.url = f"memcached://127.0.0.1:{self.port}"
         self._options = options
-        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it, empty; returns when it listens."""
+    def arguments(self) -> list[str]:
         # It refuses to be root.
         user = ("-u", "nobody") if os.geteuid() == 0 else ()
-        self.process = subprocess.Popen(
-            ["memcached", "-l", "127.0.0.1", "-p", str(self.port), *user, *self._options],
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        eventually(self._listens, 20, "memcached listens")
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "memcached has ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def freeze(self) -> None:
-        """Let it say nothing more, with its connections open."""
-        assert self.process is not None
-        freeze(self.process.pid)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        return ["memcached", "-l", "127.0.0.1", "-p", str(self.port), *user, *self._options]
 
     def command(self, line: str) -> str:
         """What it answers to one line of its protocol; the first line of that."""
@@ -60,12 +29,6 @@ class MemcachedServer:
             return client.makefile("rb").readline().decode().strip()
 
 
-@contextlib.contextmanager
-def memcached_server(*options: str) -> Iterator[MemcachedServer]:
+def memcached_server(*options: str) -> AbstractContextManager[MemcachedServer]:
     """A memcached that runs."""
-    server = MemcachedServer(*options)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
+    return running(MemcachedServer(*options))

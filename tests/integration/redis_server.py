@@ -1,58 +1,38 @@
 """A real redis-server of a test's own."""
 
-import contextlib
-import shutil
-import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 
-from tests.integration.gateway_process import eventually, free_port
+from tests.integration.server_process import ServerProcess, listens, running
 
 
-class RedisServer:
-    """One redis-server that can be killed, and started again in its place.
+class RedisServer(ServerProcess):
+    """A redis-server; what it is told is on disk before it answers if it is `persistent`.
 
-    `persistent`: what it is told is on disk before it answers. `options` are its own.
+    `options` are its own.
     """
 
-    def __init__(self, folder: Path, *options: str, persistent: bool = False) -> None:
-        self.port = free_port()
-        self.folder = folder
+    name = "redis"
+
+    def __init__(self, *options: str, persistent: bool = False) -> None:
+        super().__init__()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._options = [
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--save", ""),
             *(("--appendonly", "yes", "--appendfsync", "always") if persistent else ()),
             *options,
         ]
-        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it; returns when it listens."""
-        with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["redis-server", *self._options], stdout=log, stderr=log, start_new_session=True
-            )
-        eventually(self._listens, 20, "redis-server listens")
+    def arguments(self) -> list[str]:
+        return [
+            *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1"),
+            *("--dir", str(self.folder), *self._options),
+        ]
 
-    def _listens(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "redis.log").read_text()
-        port = self.port if "--tls-port" not in self._options else int(self._tls_port())
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    def _tls_port(self) -> str:
-        return self._options[self._options.index("--tls-port") + 1]
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+    def is_ready(self) -> bool:
+        if "--tls-port" in self._options:
+            return listens(int(self._options[self._options.index("--tls-port") + 1]))
+        return super().is_ready()
 
     def command(self, *words: str) -> str:
         """What redis-cli says."""
@@ -60,14 +40,6 @@ class RedisServer:
         return subprocess.run(options, capture_output=True, text=True, check=True).stdout.strip()
 
 
-@contextlib.contextmanager
-def redis_server(*options: str, persistent: bool = False) -> Iterator[RedisServer]:
+def redis_server(*options: str, persistent: bool = False) -> AbstractContextManager[RedisServer]:
     """A redis-server that runs."""
-    folder = Path(tempfile.mkdtemp(prefix="wsgate-redis-"))
-    server = RedisServer(folder, *options, persistent=persistent)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    return running(RedisServer(*options, persistent=persistent))

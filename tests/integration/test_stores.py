@@ -1,13 +1,12 @@
 """Stores against real servers: what they give, and what is told when they fail."""
 
-import signal
 import tempfile
 
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
-from tests.integration.gateway_process import free_port, freeze
+from tests.integration.gateway_process import free_port
 from tests.integration.memcached_server import memcached_server
 from tests.integration.redis_server import redis_server
 from tests.integration.store_cases import StoreTestCase, babbler
@@ -61,13 +60,13 @@ class TestRedisStore(StoreTestCase):
     async def test_a_redis_that_says_nothing_is_late_and_then_away(self):
         server = self.serve(redis_server())
         store = await self.up(self.store(server.url, timeout=0.3, waiting=2))
-        freeze(server.process.pid)
+        server.freeze()
         asked = [store.ask("PING"), store.ask("PING")]
         await self.error_of(store.ask("PING"), StoreFull)
         for one in asked:
             self.assertIn("0.3 s", await self.error_of(one, StoreTimeout))
         await self.until(lambda: not store.is_up)
-        server.process.send_signal(signal.SIGCONT)
+        server.thaw()
         await self.up(store)
         self.assertEqual(await store.ask("PING"), b"PONG")
         self.assertEqual(store.outcomes["late"], 2)
