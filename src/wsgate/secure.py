@@ -67,12 +67,12 @@ def trust_roots(path: str) -> Any:
     with open(path, "rb") as file:
         blocks = [block + end for block in file.read().split(end)[:-1]]
     if not blocks:
-        raise ValueError("no certificates in it")
+        raise ValueError(f"{path}: no certificates in it")
     try:
         return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
     except Exception:
         # Whatever OpenSSL calls it.
-        raise ValueError("a certificate in it cannot be read") from None
+        raise ValueError(f"{path}: a certificate in it cannot be read") from None
 
 
 class _Expected(NamedTuple):

@@ -430,6 +430,18 @@ def test_a_file_without_a_key_is_an_error_at_the_start(place, algorithms, key, w
     assert str(place.folder) not in str(caught.value)
 
 
+def test_an_authority_that_is_none_is_an_error_at_the_start(place):
+    authority = place.file(b"-----BEGIN nothing", "ca.pem")
+    options = JwtOptions(
+        algorithms=("RS256",), jwks_url="https://id.example/jwks", jwks_authority=authority
+    )
+    with pytest.raises(OptionError, match=r"^no certificates in it$"):
+        jwt_hook.make(place.services, options)
+    place.file(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "ca.pem")
+    with pytest.raises(OptionError, match=r"^a certificate in it cannot be read$"):
+        jwt_hook.make(place.services, options)
+
+
 # -- secrets
 
 

@@ -298,8 +298,17 @@ def _comes_in(running, **options):
 @pytest.mark.parametrize(
     ("content", "algorithms", "why"),
     [
-        (b"short", "HS256", "has a secret that is too weak: HS256 takes 32 bytes or more"),
-        (public_pem("RS256"), "HS256", "holds a public key, and HS256 takes a secret"),
+        (
+            b"short",
+            "HS256",
+            "a secret that is too weak; HS256 takes 32 bytes or more: openssl rand -hex 32",
+        ),
+        (
+            public_pem("RS256"),
+            "HS256",
+            "a public key, and HS256 takes a secret: everybody could sign with it; "
+            "write the algorithm of the key, like RS256, ES256 or EdDSA",
+        ),
         (SECRET, "RS256", "holds no public key in PEM"),
     ],
 )

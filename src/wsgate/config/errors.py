@@ -29,14 +29,16 @@ class OptionError(ValueError):
 _SECRET = re.compile(r":[^\s\"]*@")
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = LONGEST_SHOWN) -> str:
     """Return `text` on one line: what a terminal would not print is shown as an escape.
+
+    Of `longest` characters at most.
 
     A password in a URL is not shown.
     """
     text = _SECRET.sub(":***@", text)
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def as_written(value: object) -> str:

@@ -186,11 +186,12 @@ def _keys(services: Services, options: JwtOptions) -> KeySource:
 
 
 def _roots(options: JwtOptions) -> Any:
-    if options.jwks_authority is None:
+    path = options.jwks_authority
+    if path is None:
         return None
     try:
-        return trust_roots(options.jwks_authority)
+        return trust_roots(path)
     except OSError as error:
         raise OptionError("jwks_authority", str(error.strerror)) from None
     except ValueError as error:
-        raise OptionError("jwks_authority", str(error)) from None
+        raise OptionError("jwks_authority", str(error).removeprefix(f"{path}: ")) from None

@@ -32,6 +32,9 @@ A module is imported when a route asks for its hook. The function may raise `Opt
 another ValueError or an OSError, whose text is for the user.
 """
 
+LONGEST = 400
+"""Characters of what a hook says is wrong, the mend included."""
+
 METHODS = ("on_connect", "on_message", "on_disconnect")
 
 
@@ -115,12 +118,12 @@ def _made(named: NamedHook, make: Callable[[], Any]) -> Any:
         return make()
     except OptionError as error:
         where = shown_option(named, error.option) if error.option else f"hooks.{named.name}"
-        raise HookUnusable(f"{where}: {escaped(str(error))}") from None
+        raise HookUnusable(f"{where}: {escaped(str(error), LONGEST)}") from None
     except HookUnusable:
         raise
     except Exception as error:
         ours = named.use in HOOK_OPTIONS and isinstance(error, (ValueError, OSError))
-        text = escaped(str(error)) if ours else _fault(error)
+        text = escaped(str(error), LONGEST) if ours else _fault(error)
         raise HookUnusable(f"{named.written}: {text}") from None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from wsgate import reconnecting
@@ -17,7 +17,7 @@ from wsgate.redis.connection import RedisConnection, Word
 from wsgate.redis.errors import RedisAway, RedisError
 from wsgate.redis.scripts import Script
 from wsgate.redis.url import Address
-from wsgate.secure import SecureEndpoint
+from wsgate.secure import SecureEndpoint, trust_roots
 
 CONNECT_TIMEOUT = 5.0
 """Seconds, for TCP and TLS each."""
@@ -111,19 +111,6 @@ def endpoint_of(
     endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
     if not address.secure:
         return endpoint
-    roots = _roots(address.roots) if address.roots else None
+    roots = trust_roots(address.roots) if address.roots else None
     options = optionsForClientTLS(address.host, trustRoot=roots)
     return SecureEndpoint(wrapClientTLS(options, endpoint), address.host, called, _ROOTS)
-
-
-def _roots(path: str) -> Any:
-    end = b"-----END CERTIFICATE-----"
-    with open(path, "rb") as file:
-        blocks = [block + end for block in file.read().split(end)[:-1]]
-    if not blocks:
-        raise ValueError(f"{path}: no certificates in it")
-    try:
-        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
-    except Exception:
-        # Whatever OpenSSL calls it.
-        raise ValueError(f"{path}: a certificate in it cannot be read") from None

@@ -144,8 +144,8 @@ def _for(keys: tuple[Key, ...], algorithms: frozenset[str]) -> tuple[Key, ...]:
         return fitting
     if algorithms <= SECRETS.keys() and any(not isinstance(key.material, bytes) for key in keys):
         raise KeyUnusable(
-            f"holds a public key, and {_listed(algorithms)} takes a secret: whoever has the public "
-            "key could sign with it; name the algorithm of the key, like RS256, ES256 or EdDSA"
+            f"a public key, and {min(algorithms)} takes a secret: everybody could sign with it; "
+            "write the algorithm of the key, like RS256, ES256 or EdDSA"
         )
     raise KeyUnusable(f"has no key for {_listed(algorithms)}")
 
@@ -163,8 +163,8 @@ def _pems(content: bytes) -> tuple[Key, ...]:
 def _from_pem(block: bytes, label: bytes) -> Key:
     if b"PRIVATE" in label:
         raise KeyUnusable(
-            "holds a private key, which is for those who sign; take its public one: "
-            "openssl pkey -in PRIVATE.pem -pubout"
+            "a private key, which is for those who sign; take the public one: openssl pkey "
+            "-in FILE -pubout"
         )
     try:
         material: Any
@@ -192,8 +192,8 @@ def weak_secret(algorithm: str) -> str:
     """What is wrong with a secret that is too short for it, as the tail of a line."""
     needed = SECRETS[algorithm]
     return (
-        f"has a secret that is too weak: {algorithm} takes {needed} bytes or more (RFC 7518 §3.2); "
-        f"make one with: openssl rand -hex {needed}"
+        f"a secret that is too weak; {algorithm} takes {needed} bytes or more: openssl rand "
+        f"-hex {needed} makes one"
     )
 
 
@@ -248,7 +248,7 @@ def _from_jwk(jwk: dict[str, Any]) -> Key:
     if reader is None:
         raise KeyUnusable("has a JWK of an unknown type")
     if "d" in jwk:
-        raise KeyUnusable("holds a private key, which is for those who sign; leave out its d")
+        raise KeyUnusable("a private key, which is for those who sign; leave out its d")
     try:
         material = reader.from_jwk(jwk)
     except (PyJWTError, ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm):
