@@ -6,11 +6,15 @@ input often choose how the rest is cut or limited, so that one file holds all of
 
 from __future__ import annotations
 
+import contextlib
+import hmac
 import struct
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 
 from tests.websocket.test_fastlane import outcome
 from wsgate import cgi
+from wsgate.config.tokens import ALGORITHMS
 from wsgate.fastcgi.connection import (
     MAX_STDERR,
     ConnectionState,
@@ -23,6 +27,11 @@ from wsgate.hooks.session.fields import find, lacking
 from wsgate.hooks.session.formats import READERS
 from wsgate.hooks.session.formats import read as read_session
 from wsgate.hooks.session.unserialize import MAX_VALUES, Float, Unreadable, Value, unserialize
+from wsgate.hooks.tokens.claims import as_param, value_at
+from wsgate.hooks.tokens.keys import Key, KeyUnusable, from_file, from_server
+from wsgate.hooks.tokens.urls import UrlRefused, signature, value_in
+from wsgate.hooks.tokens.urls import verified as verified_url
+from wsgate.hooks.tokens.verify import Rules, TokenRefused, opened, verified
 from wsgate.http1 import BadRequest, RequestHead, parse_request_head
 from wsgate.websocket.fastlane import LONG_HEADER, LongMessage, take_message
 from wsgate.websocket.handshake import (
@@ -285,8 +294,55 @@ def session(data: bytes) -> None:
         lacking(found, [name.decode("latin-1")])
 
 
+# -- tokens
+
+
+_SECRET = b"0123456789abcdefghijklmnopqrstuv"
+_RULES = Rules(algorithms=frozenset({"HS256"}), largest=1 << 20)
+_NOW = 1e9
+
+
+def _check_token(text: str) -> None:
+    try:
+        presented = opened(text, _RULES)
+        keys = [Key(_SECRET, _RULES.algorithms)]
+        token = verified(presented, keys, _RULES, _NOW)
+    except TokenRefused as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 200
+        return
+    assert token.ends is not None
+    assert token.ends > _NOW
+    assert value_at(token.claims, "a.b.c") is None or "a" in "".join(token.claims)
+    with contextlib.suppress(RecursionError):
+        as_param(value_at(token.claims, "a"))
+
+
+def token(data: bytes) -> None:
+    """Any bytes are a token, the claims of one, a set of keys, or a signed URL; or are refused."""
+    if not data:
+        return
+    kind, rest = data[0] % 4, data[1:]
+    if kind == 0:
+        _check_token(rest.decode("latin-1"))
+    elif kind == 1:
+        head = "eyJhbGciOiJIUzI1NiJ9." + urlsafe_b64encode(rest).rstrip(b"=").decode()
+        digest = hmac.digest(_SECRET, head.encode(), "sha256")
+        _check_token(f"{head}.{urlsafe_b64encode(digest).rstrip(b'=').decode()}")
+    elif kind == 2:
+        for read in (from_file, from_server):
+            with contextlib.suppress(KeyUnusable):
+                assert all(key.algorithms for key in read(rest, frozenset(ALGORITHMS)))
+    else:
+        query = rest.decode("latin-1")
+        with contextlib.suppress(UrlRefused):
+            signed = f"{query}&signature={signature(_SECRET, '/', query)}"
+            assert verified_url("/", signed, [_SECRET], _NOW, None).ends > _NOW
+            assert len(value_in(query, "expires")) <= 12
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (fastcgi_answer, cgi_header, handshake, fastlane, websocket, session)
+    for target in (fastcgi_answer, cgi_header, handshake, fastlane, websocket, session, token)
 }
 """By the name that `scripts/fuzz` takes."""

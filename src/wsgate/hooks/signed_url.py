@@ -42,7 +42,6 @@ class SignedUrls(Hook):
         try:
             self._let_in(connection)
         except UrlRefused as refused:
-            self._count("refused")
             _log.info(
                 "hooks.{hook}: {address} refused ({id}): the URL: {why}",
                 hook=self._services.name,
@@ -51,7 +50,7 @@ class SignedUrls(Hook):
                 why=refused,
             )
             return Refuse(403, "refused")
-        self._count("let_in")
+        self._services.count(self._services.name, "let_in")
         return None
 
     def _let_in(self, connection: Connection) -> None:
@@ -74,9 +73,6 @@ class SignedUrls(Hook):
             connection.bind_user(user)
         except ValueError:
             raise UrlRefused("it names no user (user_parameter)") from None
-
-    def _count(self, outcome: str) -> None:
-        self._services.count(self._services.name, outcome)
 
 
 def make(services: Services, options: SignedUrlOptions) -> Hook:

@@ -118,8 +118,7 @@ class Door(Hook):
         return Refuse(401, "not authorized", headers)
 
     def denied(self, connection: Connection, why: Denied) -> None:
-        """Note that a client does not come in, or may not stay."""
-        self.count("refused")
+        """Note why a client does not come in, or may not stay."""
         _log.info(
             "hooks.{hook}: {address} refused ({id}): the {what}: {why}",
             hook=self._services.name,
@@ -206,6 +205,7 @@ class LateDoor(Door):
         return Answer(None)
 
     def _too_late(self, connection: Connection) -> None:
+        self.count("late")
         self.denied(connection, Denied("it did not come in time"))
         connection.close(UNAUTHORIZED, f"no {self.judge.what} in time")
 
