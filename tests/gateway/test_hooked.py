@@ -552,6 +552,36 @@ def test_a_client_that_leaves_while_php_is_asked_behind_an_answer_is_counted_onc
     assert visitor.chain.connections == 0
 
 
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_a_question_that_stands_behind_a_message_is_asked_though_the_client_has_left(is_waiting):
+    heard = []
+
+    def stale(_connection, message):
+        if message.payload == b"cached":
+            message.ask().addBoth(heard.append)
+            return Answer(b"stale")
+        return None
+
+    inner = Waits()
+    visitor = Visitor(Says(stale), inner).enter()
+    visitor.pool.is_waiting = is_waiting
+    visitor.say("cached")
+    visitor.say("other")
+    inner.words[1].callback(None)
+    inner.words[0].callback(None)
+    assert visitor.asked == [b"other"]
+    visitor.leave()
+    if is_waiting:
+        visitor.pool.turns.pop(0)
+    else:
+        visitor.pool.answer(b"late")
+    assert visitor.asked == [b"other", b"cached"]
+    visitor.pool.answer(b"fresh")
+    assert heard[0].payload == b"fresh"
+    assert visitor.tally == (2, 1, 0, 1)
+    assert visitor.chain.connections == 0
+
+
 def test_what_cannot_be_asked_at_once_fails():
     asks = Asks()
     visitor = Visitor(asks).enter()

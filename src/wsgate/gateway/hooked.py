@@ -403,7 +403,7 @@ class HookedConversation(GuestConversation):
         message, number, outer = held
         if outer is None and self._closed:
             self._drop()
-        elif self._turn is not None or (outer is not None and self._passed and self._in_flight):
+        elif self._turn is not None or (outer is not None and self._is_asked_of_backend()):
             self._held = (*self._held, held)
         elif outer is None:
             self._passed = True
@@ -412,6 +412,10 @@ class HookedConversation(GuestConversation):
             super()._ask(message.payload, message.is_binary)
         elif outer.asked is not None and not outer.asked.is_over:
             self._send(message, number, outer.asked)
+
+    def _is_asked_of_backend(self) -> bool:
+        """Whether PHP works on a message that hooks have let pass, for whomever."""
+        return self._passed and (self._in_flight or self._is_running_on)
 
     def _send(self, message: Message, number: int, asked: Asked) -> None:
         payload = message.payload
@@ -534,6 +538,7 @@ class HookedConversation(GuestConversation):
         self._held = tuple(held for held in self._held if held.outer is not None)
         if self._open_asks:
             self._is_running_on = True
+        self._backend_is_free()
 
     def _withdraw(self) -> bool:
         if self._passed:
@@ -553,6 +558,7 @@ class HookedConversation(GuestConversation):
         self._passed = False
         if not self._open_asks:
             super()._is_over()
+        self._backend_is_free()
 
     def _look_whether_all_is_over(self) -> None:
         if not self._open_asks:
