@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.channels import ChannelError, check_channel, check_user, is_plain_channel
+from wsgate.channels import OF_DIALECT, ChannelError, check_channel, check_user, is_plain_channel
 
 
 @pytest.mark.parametrize("name", ["a", "room-1", "private-x_=@,.;:9", "x" * 164])
@@ -32,7 +32,9 @@ def test_a_user_is_printable(user):
     assert check_user(user) == user
 
 
-@pytest.mark.parametrize("user", ["", "x" * 129, "a\n", "\x1b[1m", "\udc80", "\u202e"])
+@pytest.mark.parametrize(
+    "user", ["", "x" * 129, "a\n", "\x1b[1m", "\udc80", "\u202e", OF_DIALECT + "42"]
+)
 def test_any_other_user_is_refused(user):
     with pytest.raises(ChannelError, match="printable"):
         check_user(user)

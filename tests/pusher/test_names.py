@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
-from wsgate.channels import ChannelError, check_channel
+from tests.fakes import FakeMember
+from wsgate.channels import ChannelError, Channels, check_channel, check_user
 from wsgate.channels.names import is_plain_channel
 from wsgate.grip.names import channel_name
 from wsgate.pusher import names
@@ -105,6 +107,21 @@ def _in_grip(name):
         return channel_name(name)
     except ChannelError:
         return ""
+
+
+USER = st.text("ab1;,.=-_@", min_size=1, max_size=128).filter(names.is_user)
+
+
+@given(APP, USER, APP, USER)
+def test_applications_users_are_each_of_their_own_and_no_script_can_name_them(app, user, other, of):
+    inner = names.inner_user(app, user)
+    assert (inner == names.inner_user(other, of)) is ((app, user) == (other, of))
+    with pytest.raises(ChannelError):
+        check_user(inner)
+    channels, member = Channels(Clock()), FakeMember("1")
+    channels.add(member)
+    channels.bind_user(member, inner)
+    assert member.user == inner
 
 
 @given(APP, CHANNEL, APP, CHANNEL)

@@ -9,12 +9,13 @@ from wsgate.channels.errors import BusAway, BusError, BusUnanswered, ChannelErro
 from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, ChannelSet, Member
 from wsgate.channels.message import Message
-from wsgate.channels.names import check_channel, check_user, is_plain_channel
+from wsgate.channels.names import OF_DIALECT, check_channel, check_user, is_plain_channel
 from wsgate.channels.notices import LONGEST_NOTICE, check_notice
 
 __all__ = [
     "LONGEST_NOTICE",
     "NO_CHANNELS",
+    "OF_DIALECT",
     "WAITING_OVERHEAD",
     "BusAway",
     "BusError",

@@ -9,6 +9,9 @@ from wsgate.channels.errors import ChannelError
 LONGEST_CHANNEL = 164
 LONGEST_USER = 128
 
+OF_DIALECT = "\x1f"
+"""Before the names of users that a dialect has of its own: no script or hook can write it."""
+
 # Pusher's alphabet and length, so that every dialect may use every channel.
 _CHANNEL = re.compile(r"[A-Za-z0-9_\-=@,.;:]{1,164}")
 
@@ -33,7 +36,7 @@ def is_plain_channel(name: str) -> bool:
 
 
 def check_user(user: str) -> str:
-    """Give `user` back if a user may be called so: 1 to 128 printable characters.
+    """Give `user` back if a script or a hook may call one so: 1 to 128 printable characters.
 
     Raises:
         ChannelError: it may not.

@@ -14,7 +14,7 @@ from wsgate.channels.errors import ChannelError
 from wsgate.channels.fanout import Fanout
 from wsgate.channels.limits import WAITING_OVERHEAD, ChannelLimits
 from wsgate.channels.member import NO_CHANNELS, Member
-from wsgate.channels.names import check_channel, check_user
+from wsgate.channels.names import OF_DIALECT, check_channel, check_user
 from wsgate.channels.notices import Notices
 from wsgate.channels.past import Past
 from wsgate.channels.published import Published, opening
@@ -204,10 +204,14 @@ class Rooms:
     def bind_user(self, member: Member, user: str) -> None:
         """Let `member` be a connection of `user`, and no longer of another; "" of none.
 
+        A dialect's own users are called `OF_DIALECT` and what `check_user` takes.
+
         Raises:
             ChannelError: no user may be called so.
         """
-        new = check_user(user) if user else None
+        if user:
+            check_user(user.removeprefix(OF_DIALECT))
+        new = user or None
         old = member.user
         if new == old:
             return

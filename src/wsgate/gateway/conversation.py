@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from wsgate.channels import Message
+from wsgate.channels import OF_DIALECT, Message
 from wsgate.fastcgi import (
     ConnectionPool,
     Request,
@@ -148,7 +148,7 @@ class Conversation(StreamOutlet):
             "id": self.connection_id,
             **self._peer.info(),
             "path": path.decode("latin-1"),
-            "user": self.user,
+            "user": self.user and self.user.removeprefix(OF_DIALECT),
             "channels": sorted(self.channels),
             "queue": len(self._queue) + self._in_flight,
         }

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
+from wsgate.channels import OF_DIALECT
+
 LONGEST = 164
 """Characters in a channel's name, as Pusher has it."""
 
@@ -103,6 +105,11 @@ def outer(app_id: str, inner_name: str) -> str | None:
 
 
 def inner_user(app_id: str, user: str) -> str:
-    """What a signed-in user of an application is called among the users of all dialects."""
+    """What a signed-in user of an application is called among the users of all dialects.
+
+    Never as one of a plain route, or of another application.
+    """
     name = f"{app_id}:{user}"
-    return name if len(name) <= _LONGEST_USER else sha256(name.encode()).hexdigest()
+    if len(name) > _LONGEST_USER:
+        name = f"{app_id}::{sha256(user.encode()).hexdigest()}"
+    return OF_DIALECT + name
