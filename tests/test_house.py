@@ -196,6 +196,7 @@ SANS_IO = [
     "gateway/hookparams.py",
     "gateway/words.py",
     "hooks/connection.py",
+    "hooks/sqlvalues.py",
     "hooks/hook.py",
     "hooks/message.py",
     *(

@@ -143,6 +143,7 @@ class GatewayService(Service):
     def _make_room(self) -> None:
         """Take as many clients as there are descriptors for."""
         others = sum(pool.max_in_flight for pool in self.pools)
+        others += sum(store.descriptors for store in self._stores.values())
         if self._is_alone and self._asked.control is not None:
             # The others are among the spare ones.
             others += max(0, self._asked.control_max_connections - SPARE_FILES // 2)

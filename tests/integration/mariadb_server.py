@@ -26,9 +26,9 @@ SMALL = (
 USERS = f"""
 CREATE DATABASE app CHARACTER SET utf8mb4;
 CREATE USER app@'%' IDENTIFIED BY '{PASSWORD}';
-GRANT ALL ON *.* TO app@'%';
+GRANT ALL ON *.* TO app@'%' WITH GRANT OPTION;
 CREATE USER app@localhost IDENTIFIED BY '{PASSWORD}';
-GRANT ALL ON *.* TO app@localhost;
+GRANT ALL ON *.* TO app@localhost WITH GRANT OPTION;
 """
 
 

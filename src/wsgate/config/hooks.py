@@ -19,6 +19,7 @@ from wsgate.config.kinds import Path, WrongItem, text
 from wsgate.config.paths import check_file
 from wsgate.config.rate import RateOptions
 from wsgate.config.session import SessionOptions
+from wsgate.config.sql import SqlOptions
 from wsgate.config.tokens import JwtOptions, SecretOptions, SignedUrlOptions
 
 __all__ = [
@@ -37,6 +38,7 @@ HOOK_OPTIONS: dict[str, type] = {
     "cache": CacheOptions,
     "rate": RateOptions,
     "session": SessionOptions,
+    "sql": SqlOptions,
     "jwt": JwtOptions,
     "secret": SecretOptions,
     "signed_url": SignedUrlOptions,

@@ -22,6 +22,7 @@ BUILT_IN: dict[str, str] = {
     "cache": "wsgate.hooks.cache.make:make",
     "rate": "wsgate.hooks.rate.make:make",
     "session": "wsgate.hooks.session.make:make",
+    "sql": "wsgate.hooks.sql:make",
     "jwt": "wsgate.hooks.jwt:make",
     "secret": "wsgate.hooks.secret:make",
     "signed_url": "wsgate.hooks.signed_url:make",

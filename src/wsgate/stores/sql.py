@@ -83,6 +83,11 @@ class SQLStore(Store):
         return sum(1 for lane in self._lanes if lane.since)
 
     @property
+    def descriptors(self) -> int:
+        """Two for each connection, which is watched by another."""
+        return 2 * self.recipe.settings.connections
+
+    @property
     def waiting(self) -> int:
         """Statements that have no answer yet."""
         return self._owed

@@ -62,6 +62,11 @@ class Store:
         return int(self.is_up)
 
     @property
+    def descriptors(self) -> int:
+        """How many file descriptors it may need."""
+        return 1
+
+    @property
     def waiting(self) -> int:
         """Requests that have no answer yet."""
         return self._owed
