@@ -5,7 +5,7 @@ import re
 import pytest
 
 from wsgate.config import ConfigError, Source, build
-from wsgate.config.tokens import ALGORITHMS
+from wsgate.config.proofs import ALGORITHMS
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from tests.websocket.test_fastlane import outcome
 from wsgate import cgi
-from wsgate.config.tokens import ALGORITHMS
+from wsgate.config.proofs import ALGORITHMS
 from wsgate.fastcgi.connection import (
     MAX_STDERR,
     ConnectionState,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.config.tokens import claim_param
+from wsgate.config.proofs import claim_param
 from wsgate.hooks.tokens.claims import as_param, as_user, value_at
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hooks.token_keys import SECRET, jwk, jwks, private, private_pem, public_pem
-from wsgate.config.tokens import ALGORITHMS
+from wsgate.config.proofs import ALGORITHMS
 from wsgate.hooks.tokens.keys import (
     LARGEST,
     MOST_KEYS,

@@ -20,7 +20,7 @@ from tests.hooks.token_keys import (
     signed,
     token,
 )
-from wsgate.config.tokens import ALGORITHMS
+from wsgate.config.proofs import ALGORITHMS
 from wsgate.hooks.tokens.keys import Key, chosen, from_file, from_server
 from wsgate.hooks.tokens.verify import Rules, TokenRefused, opened, verified
 

@@ -367,6 +367,17 @@ def test_keys_of_a_server_are_fetched_kept_and_exchanged(provider):
             assert seen(running, **known())
 
 
+def test_a_reload_keeps_the_keys_of_a_server_that_is_away(provider):
+    with serving("jwt", hook=provider.hook) as running:
+        assert seen(running, **known())
+        provider.status = 500
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP: " in running.log(), 20, "it has reloaded")
+        for _ in range(3):
+            assert seen(running, **known())
+        assert provider.asked == 1
+
+
 @pytest.mark.parametrize(
     "fault", ["status", "garbage", "huge", "empty", "slow", "down", "stranger"]
 )

@@ -2,113 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from wsgate.config import proofs
 from wsgate.config.about import about
 from wsgate.config.errors import OptionError
 from wsgate.config.kinds import Flag, Path, Size, Text, Texts, Time
+from wsgate.config.proofs import ALGORITHMS, SECRET_ALGORITHMS, claim_param
 from wsgate.config.units import KIB
-
-SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
-ALGORITHMS = (
-    *SECRET_ALGORITHMS,
-    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    *("ES256", "ES384", "ES512", "EdDSA"),
-)
-"""Those of RFC 7518 §3.1 and RFC 8037 that there are; "none" is not one of them."""
-
-CLAIM_PREFIX = "WSGATE_CLAIM_"
-_LONGEST_PARAM = 64
-
-# RFC 9110 §5.6.2.
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SOURCE = re.compile(
-    rf"authorization|(header|cookie|subprotocol):{_TOKEN}|query:[A-Za-z0-9_.~-]+"
-    r"|first_message(:[^:]+)?"
-)
-
-
-def _algorithm(value: str) -> str:
-    """An algorithm of signatures."""
-    if value not in ALGORITHMS:
-        raise ValueError(f"not an algorithm; known: {', '.join(ALGORITHMS)}")
-    return value
-
-
-def _source(value: str) -> str:
-    """Where a client may bring something."""
-    if _SOURCE.fullmatch(value) is None:
-        raise ValueError(
-            "write authorization, header:NAME, cookie:NAME, query:NAME, subprotocol:PREFIX, "
-            "first_message or first_message:FIELD"
-        )
-    return value
-
-
-def _own_source(value: str) -> str:
-    """Where a client may bring a secret: not where browsers and proxies would spread it."""
-    if value.startswith(("cookie:", "subprotocol:")):
-        raise ValueError(
-            "write authorization, header:NAME, query:NAME, first_message or first_message:FIELD"
-        )
-    return _source(value)
-
-
-def claim_param(value: str) -> tuple[str, str]:
-    """The param that PHP gets of a claim, and where the claim is: `sub`, `a.b`, or `NAME=a.b`.
-
-    In the name of a param everything but letters and digits becomes `_`, one for each run.
-
-    Raises:
-        ValueError: the name is too long, or nothing is left of it.
-    """
-    name, sign, path = value.partition("=")
-    if not sign:
-        path = value
-    elif not re.fullmatch(r"[A-Za-z0-9_]+", name) or not path:
-        raise ValueError("write a claim, or NAME=CLAIM with letters, digits and _ in NAME")
-    param = CLAIM_PREFIX + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    if param == CLAIM_PREFIX:
-        raise ValueError("give it a name of letters and digits: NAME=CLAIM")
-    if len(param) > _LONGEST_PARAM:
-        room = _LONGEST_PARAM - len(CLAIM_PREFIX)
-        raise ValueError(f"its name is longer than {room}; give it another: NAME=CLAIM")
-    return param, path
-
-
-def _claim(value: str) -> str:
-    claim_param(value)
-    return value
-
-
-def _jwks_url(value: str) -> str:
-    """Where public keys are: what comes from there decides who gets in."""
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or not re.fullmatch(r"[\x21-\x7e]+", value) or port == 0 or parts.fragment:
-        raise ValueError("not a URL; write one like https://id.example.com/jwks.json")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("has a user or password in it; public keys need none")
-    if parts.scheme == "http" and _is_here(host):
-        return value
-    if parts.scheme != "https":
-        raise ValueError("needs https://, unless it is on this machine: http://127.0.0.1/")
-    return value
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_sources(sources: tuple[str, ...]) -> None:
@@ -128,7 +29,12 @@ class JwtOptions:
 
     algorithms: tuple[str, ...] = field(
         metadata=about(
-            Texts(_algorithm, unit="list of algorithms", at_least=1, bounds=", ".join(ALGORITHMS)),
+            Texts(
+                proofs.algorithm,
+                unit="list of algorithms",
+                at_least=1,
+                bounds=", ".join(ALGORITHMS),
+            ),
             "the algorithms that tokens may be signed with; with a secret (HS…) or a public key, "
             "never both",
             limit="another: 401",
@@ -149,7 +55,7 @@ class JwtOptions:
     jwks_url: str | None = field(
         default=None,
         metadata=about(
-            Text(_jwks_url, unit="URL"),
+            Text(proofs.jwks_url, unit="URL"),
             "where the keys are published as a JWK set; https, or http on this machine",
             limit="5s, 256KiB, no redirects; asked for an unknown key every 10s at most",
             why="this or key_file is needed",
@@ -176,7 +82,7 @@ class JwtOptions:
     sources: tuple[str, ...] = field(
         default=("authorization",),
         metadata=about(
-            Texts(_source, unit="list of places"),
+            Texts(proofs.source, unit="list of places"),
             "where the token is: authorization, header:NAME, cookie:NAME, query:NAME, "
             "subprotocol:PREFIX, first_message, first_message:FIELD; " + _SOURCES_AT_ONCE,
             limit="nothing there: 401",
@@ -258,7 +164,7 @@ class JwtOptions:
     claims: tuple[str, ...] = field(
         default=(),
         metadata=about(
-            Texts(_claim, unit="list of claims"),
+            Texts(proofs.claim, unit="list of claims"),
             "claims that PHP gets as WSGATE_CLAIM_NAME: sub, address.city, or NAME=CLAIM for "
             "another name; what is no text comes as JSON",
             limit="more than hook_param_bytes: 401",
@@ -383,7 +289,7 @@ class SecretOptions:
     sources: tuple[str, ...] = field(
         default=("authorization",),
         metadata=about(
-            Texts(_own_source, unit="list of places"),
+            Texts(proofs.own_source, unit="list of places"),
             "where the secret is: authorization, header:NAME, query:NAME, first_message, "
             "first_message:FIELD; " + _SOURCES_AT_ONCE,
             limit="nothing there, or another: 401",

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from wsgate.config.hooks import OptionError
-from wsgate.config.tokens import JwtOptions, claim_param
+from wsgate.config.proofs import claim_param
+from wsgate.config.tokens import JwtOptions
 from wsgate.hooks.connection import Connection
 from wsgate.hooks.hook import Hook
 from wsgate.hooks.services import Services

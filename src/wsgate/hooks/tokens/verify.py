@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from jwt.api_jws import PyJWS
 from jwt.exceptions import PyJWTError
 
-from wsgate.config.tokens import ALGORITHMS
+from wsgate.config.proofs import ALGORITHMS
 from wsgate.hooks.tokens.keys import Key
 from wsgate.hooks.tokens.sources import Denied
 from wsgate.oneline import one_line
