@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ PHP, TOML, NGINX, INI = (
 )
 NAMES = ("login.php", "index.php", "logout.php", "chat.php")
 FOLDER = "/var/lib/app-sessions"
-SAVE_PATH = re.fullmatch(r'php_admin_value\[(session.save_path)\] = ("0;0640;(.*)")\n', INI[0])
+POOL = dict(re.findall(r"^(php_admin_value\[[\w.]+\]) = (.*)$", INI[0], re.M))
 
 
 class Site:
@@ -39,8 +40,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site():
     assert len(PHP) == len(NAMES)
-    assert SAVE_PATH is not None
-    assert SAVE_PATH[3] == FOLDER
+    assert len(POOL) == len(INI[0].splitlines())
     with contextlib.ExitStack() as stack:
         # Not in a folder of pytest's, which it closes to other users.
         folder = Path(tempfile.mkdtemp(prefix="wsgate-sessions-"))
@@ -48,10 +48,8 @@ def site():
         folder.chmod(0o755)
         sessions = folder / "sessions"
         scripts = dict(zip(NAMES, PHP, strict=True))
-        setting = SAVE_PATH[2].replace(FOLDER, str(sessions))
-        fpm = stack.enter_context(
-            php_fpm(workers=4, scripts=scripts, fpm={f"php_admin_value[{SAVE_PATH[1]}]": setting})
-        )
+        settings = {name: value.replace(FOLDER, str(sessions)) for name, value in POOL.items()}
+        fpm = stack.enter_context(php_fpm(workers=4, scripts=scripts, fpm=settings))
         _make_for_php(sessions)
         port = free_port()
 
@@ -175,3 +173,13 @@ def can_read(group, file):
     """Whether a user who is in this group can."""
     as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", f"--groups={group}"]
     return not subprocess.run([*as_user, "cat", file], capture_output=True, check=False).returncode
+
+
+def test_a_page_makes_the_session_young_again(site, browser):
+    log_in(browser, site)
+    old = time.time() - 1000
+    for file in site.sessions.iterdir():
+        os.utime(file, (old, old))
+    browser.open(f"{site.url}/index.php")
+    browser.wait_text("state", "connected")
+    assert any(file.stat().st_mtime > old + 500 for file in site.sessions.iterdir())

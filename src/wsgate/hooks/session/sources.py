@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.task import deferLater
@@ -20,6 +19,9 @@ PAUSE = 0.05
 """Seconds between two looks at a file that a script may be writing."""
 
 LOOKS = round(2 * SETTLED / PAUSE)
+
+MOST = 1024
+"""Files that are looked at, or wait for a thread: a disk that hangs must not pile them up."""
 
 
 class Source(Protocol):
@@ -53,14 +55,14 @@ class Files:
         self._place = place
         self._rules = rules
         self._thread: Any = thread
+        self._under_way: set[object] = set()
 
     async def look_up(self, session: str) -> bytes | None:
         """As `Source.look_up`. A file that is being written is looked at again, for a second."""
         path = self._place.path(session)
         for _ in range(LOOKS):
             try:
-                look = partial(files.read, path, self._rules, self._services.wall())
-                found: bytes | None = await self._thread(self._services, look)
+                found: bytes | None = await self._look(path)
             except Unsettled:
                 await deferLater(self._services.reactor, PAUSE)
             except NotToBeRead as error:
@@ -68,3 +70,19 @@ class Files:
             else:
                 return found
         raise HookFailed("the file of a session is being written again and again")
+
+    def _look(self, path: str) -> Awaitable[bytes | None]:
+        if len(self._under_way) >= MOST:
+            raise HookFailed(f"{MOST} session files are being looked at")
+        now = self._services.wall()
+        mark = object()
+
+        def look() -> bytes | None:
+            try:
+                return files.read(path, self._rules, now)
+            finally:
+                self._under_way.discard(mark)
+
+        self._under_way.add(mark)
+        looking: Awaitable[bytes | None] = self._thread(self._services, look)
+        return looking
