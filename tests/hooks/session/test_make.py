@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from tests.hooks.services import made_services
-from wsgate.config.errors import OptionError
+from wsgate.config.errors import LONGEST_SHOWN, OptionError
 from wsgate.config.session import SessionOptions
 from wsgate.hooks.making import BUILT_IN
 from wsgate.hooks.session.make import make
@@ -39,8 +39,9 @@ def test_where_everybody_may_write_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert rules(made(save_path=str(tmp_path))).owner == 1000
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(OptionError, match="`owner`"):
+    with pytest.raises(OptionError, match="owner = ") as caught:
         made(save_path=str(tmp_path))
+    assert len(str(caught.value)) <= LONGEST_SHOWN
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])
@@ -50,12 +51,14 @@ def test_a_folder_that_is_none_is_one_line(tmp_path, name):
         made(save_path=str(tmp_path / name))
     assert caught.value.option == "save_path"
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= LONGEST_SHOWN
 
 
 def test_a_folder_that_may_not_be_entered_says_where_to_read_on(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    with pytest.raises(OptionError, match="logged-in-users"):
+    with pytest.raises(OptionError, match="logged-in-users") as caught:
         made(save_path=str(tmp_path))
+    assert len(str(caught.value)) <= LONGEST_SHOWN
 
 
 class Database:
@@ -64,7 +67,7 @@ class Database:
 
 @pytest.mark.parametrize(
     ("stores", "why"),
-    [({}, "write one of these.*none"), ({"cache": Database()}, "a postgresql")],
+    [({}, r"one of \[stores\]: none"), ({"cache": Database()}, "a postgresql")],
 )
 def test_a_store_that_has_no_sessions_is_one_line(stores, why):
     with pytest.raises(OptionError, match=why) as caught:

@@ -30,9 +30,7 @@ def _source(services: Services, options: SessionOptions) -> Source:
     store = services.stores.get(options.store)
     if store is None:
         known = ", ".join(sorted(services.stores)) or "none"
-        raise OptionError(
-            "store", f'no such store in [stores]; write one of these, or "files": {known}'
-        )
+        raise OptionError("store", f'no such store; write "files", or one of [stores]: {known}')
     try:
         return in_store(store, options.prefix, options.max_size)
     except ValueError as error:
@@ -58,8 +56,8 @@ def _checked(folder: str) -> os.stat_result:
     if not os.access(folder, os.X_OK):
         raise OptionError(
             "save_path",
-            f"{user_name(os.geteuid())}, as whom wsgate runs, may not enter this folder of "
-            f"{user_name(found.st_uid)}'s; docs/logged-in-users.md says how it may",
+            f"{user_name(os.geteuid())} may not enter it, it is {user_name(found.st_uid)}'s; see "
+            "docs/logged-in-users.md",
         )
     return found
 
@@ -73,7 +71,7 @@ def _owner(options: SessionOptions, folder: os.stat_result) -> int | None:
     if os.geteuid() == 0:
         raise OptionError(
             "save_path",
-            "every user may write there; name the user PHP runs as in `owner`, "
-            'like "www-data", whose files alone are believed then',
+            "everybody may write there; name PHP's user, whose files alone count: "
+            'owner = "www-data"',
         )
     return os.geteuid()
