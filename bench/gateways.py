@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ class Bench:
         self.turns = self.folder / "turns.json"
         self.script = self._copied("echo.php")
         self.fanout_script = self._copied("fanout.php")
+        self.cached_script = self._copied("cached.php")
         self.grip_script = self._copied("grip.php")
         self.certificate = self.folder / "certificate.pem"
         self.private_key = self.folder / "key.pem"
@@ -113,7 +114,8 @@ class Gateway:
 
     `once` says that it opens a connection to PHP for each request; `others` are further ways to run
     it, by name: "echo" answers without PHP, "turns" has a meter on its reactor, "fanout" has one
-    and sends what is published to all who have subscribed.
+    and sends what is published to all who have subscribed, "same" runs a script whose answers may
+    be cached, and "cached" caches them.
     """
 
     name: str
@@ -164,7 +166,9 @@ def _wait_for_answer(processes: Processes, port: int, tls: bool) -> None:
         time.sleep(0.05)
 
 
-def _start_wsgate(kept: bool, metered: bool = False, script: str = "script") -> Start:
+def _start_wsgate(
+    kept: bool, metered: bool = False, script: str = "script", more: Sequence[str] = ()
+) -> Start:
     settings = [
         "limits.max_connections=20000",
         "limits.max_connections_per_address=0",
@@ -175,6 +179,7 @@ def _start_wsgate(kept: bool, metered: bool = False, script: str = "script") -> 
         "pools.default.queue=20000",
         "pools.default.queue_deadline=60s",
         "route.text_content_type=text/plain",
+        *more,
     ]
     if kept:
         settings.append("pools.default.keep_connections=true")
@@ -248,6 +253,8 @@ GATEWAYS = (
             "echo": _start_wsgate_echo,
             "turns": _start_wsgate(kept=True, metered=True),
             "fanout": _start_wsgate(kept=True, metered=True, script="fanout_script"),
+            "same": _start_wsgate(kept=True, script="cached_script"),
+            "cached": _start_wsgate(kept=True, script="cached_script", more=["route.hooks=cache"]),
         },
     ),
     Gateway(

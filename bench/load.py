@@ -1,7 +1,8 @@
 """Many WebSocket clients in one process: each sends, waits for the answer, and sends again.
 
 usage: python -m bench.load SPEC    SPEC is JSON: port, tls, clients, size, warm_up, seconds, pause,
-                                    and perhaps filler, what messages are filled with instead of x
+                                    and perhaps filler, what messages are filled with instead of x,
+                                    and same: all messages are one and the same
 Connects all, runs `warm_up` seconds, prints "ready", waits for a line, measures, prints JSON. With
 a `pause` each client rests so many seconds between an answer and its next message.
 """
@@ -27,11 +28,12 @@ _DRAIN_SECONDS = 20.0
 class Load:
     """What all clients share: whether to go on, and what came of it."""
 
-    def __init__(self, size: int, pause: float, filler: str = "x") -> None:
+    def __init__(self, size: int, pause: float, filler: str = "x", same: bool = False) -> None:
         pattern = filler.encode()
         missing = size - 16
         self.filler = pattern * (missing // len(pattern)) + b"x" * (missing % len(pattern))
         self.pause = pause
+        self.same = same
         self.running = False
         self.latencies: list[float] = []
         self.outstanding = 0
@@ -56,7 +58,7 @@ class Client(picows.WSListener):
 
     def __init__(self, number: int, load: Load) -> None:
         super().__init__()
-        self._head = b"%07d" % number
+        self._head = b"%07d" % (0 if load.same else number)
         self._load = load
         self._count = 0
         self._parts: list[bytes] = []
@@ -70,7 +72,8 @@ class Client(picows.WSListener):
 
     def ask(self) -> None:
         """Send the next message."""
-        self._count += 1
+        if not self._load.same:
+            self._count += 1
         self._rest = b"%b%08d%b" % (self._head, self._count, self._load.filler)
         self._load.outstanding += 1
         self._began = time.perf_counter()
@@ -169,7 +172,7 @@ async def _run(clients: list[Client], load: Load, seconds: float) -> float:
 
 async def _main() -> None:
     spec = json.loads(sys.argv[1])
-    load = Load(spec["size"], spec["pause"], spec.get("filler", "x"))
+    load = Load(spec["size"], spec["pause"], spec.get("filler", "x"), spec.get("same", False))
     clients = await _connect(spec, load)
     await _run(clients, load, spec["warm_up"])
     load.wrong = load.lost = 0

@@ -286,6 +286,7 @@ class Measurer:
             "seconds": seconds + longer,
             "pause": pause,
             "filler": row.filler,
+            "same": row.same,
         }
         return _python("bench.load", spec)
 

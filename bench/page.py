@@ -53,6 +53,9 @@ _METHOD = """\
 - **Echo without PHP**: each gateway's own way from a message to its answer. wsgate has no such
   setting: there its connections and conversations run with a responder in the place of the pool
   that answers at once ([bench/peers/wsgate_echo.py]); the others send back what came.
+- **Cached answers**: all clients send one and the same message, and the script allows its answer to
+  be given again for an hour. Once every message goes to PHP, once the route has the hook `cache`
+  ([cached-answers.md](cached-answers.md)); nothing else differs.
 - **16 MiB past the gateway**: the same beside a C program that moves 16 MiB at a time to a PHP-FPM
   of its own and back. What the calm clients lose there they lose to the processor alone, and no
   gateway can give it back: on two cores a message of 16 MiB keeps PHP-FPM and a client busy for

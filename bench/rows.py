@@ -37,6 +37,8 @@ class Row:
     kept_only: bool = False
     variant: str = ""
     filler: str = "x"
+    same: bool = False
+    """Whether all messages are one and the same."""
     past: bool = False
     """Whether the busy one goes past the gateway, straight to a PHP-FPM of its own."""
     rounds: int = 1000
@@ -70,6 +72,20 @@ ROWS = (
         group="echo",
         variant="echo",
         kept_only=True,
+    ),
+    Row(
+        *("same", "the same 64 bytes through PHP, 32 connections", "messages", 32),
+        group="same",
+        variant="same",
+        kept_only=True,
+        same=True,
+    ),
+    Row(
+        *("cached", "the same 64 bytes as cached answers, 32 connections", "messages", 32),
+        group="cached",
+        variant="cached",
+        kept_only=True,
+        same=True,
     ),
     Row(
         *("handshakes", "handshakes, plain", "handshakes", 32),
