@@ -102,6 +102,12 @@ _ALL = (
         "hook",
         "outcome",
     ),
+    _gauge(
+        "wsgate_hook_figures",
+        "What hooks have now: of `cache` the bytes and entries in memory.",
+        "hook",
+        "figure",
+    ),
     # Channels
     _gauge("wsgate_channels", "Channels there are, those that have only a history included."),
     _gauge("wsgate_channel_subscriptions", "Subscriptions to channels, all connections together."),

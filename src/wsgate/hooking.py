@@ -67,6 +67,18 @@ class Hooks:
         if outcome == "timeout":
             self._services.channels.hit("hook_timeout")
 
+    @property
+    def figures(self) -> dict[tuple[str, str], float]:
+        """What hooks have now, by name and word."""
+        found: Counter[Any] = Counter()
+        for link in self._links():
+            try:
+                told = dict(link.hook.figures()) if hasattr(link.hook, "figures") else {}
+                found.update({(link.name, str(word)): value for word, value in told.items()})
+            except Exception as error:
+                self._failed("figures", link, error)
+        return dict(found)
+
     def make(self, asked: settings.Settings, routes: Sequence[settings.Route]) -> Made:
         """Those that `routes` ask for. One that outlasts a reload is the same as before.
 

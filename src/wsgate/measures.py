@@ -21,6 +21,7 @@ def gateway_samples(
     register: Register,
     applications: Applications,
     hook_outcomes: Mapping[tuple[str, str], int],
+    hook_figures: Mapping[tuple[str, str], float],
     pools: Iterable[ConnectionPool],
     privates: Iterable[php.PrivatePHP],
 ) -> Samples:
@@ -40,6 +41,8 @@ def gateway_samples(
     found += _pusher(applications)
     for labels, count in hook_outcomes.items():
         found.append((("wsgate_hook_outcomes_total", *labels), count))
+    for labels, value in hook_figures.items():
+        found.append((("wsgate_hook_figures", *labels), value))
     found.append((("wsgate_workers",), 1))
     for private in privates:
         found.append((("wsgate_php_up", private.pool_name), private.is_answering))

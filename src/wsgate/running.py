@@ -203,6 +203,7 @@ class GatewayService(Service):
             self._register,
             self._pusher.applications,
             self._hooks.outcomes,
+            self._hooks.figures,
             turnover.every_pool,
             turnover.privates,
         )

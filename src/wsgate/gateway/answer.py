@@ -122,6 +122,11 @@ def failure_of(error: BaseException) -> Failure:
     return INTERNAL
 
 
+def is_of_backend(error: BaseException) -> bool:
+    """Whether it says that PHP has failed, and not a hook."""
+    return isinstance(error, (fastcgi.FastCGIError, cgi.MalformedResponse, NoAnswer))
+
+
 def reply_to_failure(error: BaseException, message_id: str, on_error: OnError) -> Reply:
     """The error message of the contract, or a close with 1011, or 1013 for overload.
 

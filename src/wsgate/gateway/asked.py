@@ -142,7 +142,11 @@ def answer_of(response: Response) -> tuple[Answer, tuple[str, ...]]:
     wishes = None
     if reply.close is not None or reply.actions is not None:
         wishes = Wishes(reply.close, reply.actions)
-    return Answer(reply.payload, reply.is_binary, head.status, head.headers, wishes), warnings
+    is_clean = not (stderr or warnings)
+    return (
+        Answer(reply.payload, reply.is_binary, head.status, head.headers, wishes, is_clean),
+        warnings,
+    )
 
 
 def answer_of_stream(response: Response) -> Answer:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from wsgate.fastcgi import FastCGIError, Request, Response, Sink
 from wsgate.gateway.actions import Actions, Close
-from wsgate.gateway.answer import Reply, reply_to_failure
+from wsgate.gateway.answer import Reply, is_of_backend, reply_to_failure
 from wsgate.gateway.asked import Asked, Step, Wishes, answer_of, answer_of_stream
 from wsgate.gateway.chain import SLOW, Chain, Link, Wait
 from wsgate.gateway.conversation import QueueLimits
@@ -273,8 +273,8 @@ class HookedConversation(GuestConversation):
     ) -> Message | None:
         step.is_over = True
         asked = step.asked
-        if asked is not None and error is asked.error:
-            # Not its own: those behind have failed, or PHP has.
+        if (asked is not None and error is asked.error) or is_of_backend(error):
+            # Not its own: those behind have failed, or PHP has, be it at another's message.
             self._settle(step, error)
             return None
         self._chain.note(link, f"message {message.id}", error)
@@ -322,9 +322,10 @@ class HookedConversation(GuestConversation):
         if isinstance(outcome, MessageRefused):
             outcome = outcome.said
         if isinstance(outcome, Answer):
-            payload, is_binary, _, _, wishes = outcome
+            wishes = outcome.actions
             close, actions = wishes if isinstance(wishes, Wishes) else (None, None)
-            self._finish(Reply(payload, is_binary, close, actions), answered=True)
+            reply = Reply(outcome.payload, outcome.is_binary, close, actions)
+            self._finish(reply, answered=True)
         elif isinstance(outcome, Refuse):
             refusal = refusal_of_message(outcome, self._message_id)
             self._finish(Reply(refusal), answered=False)

@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from wsgate.hooks.connection import Connection
@@ -54,6 +54,8 @@ class Answer(NamedTuple):
     status: int = 200
     headers: Headers = ()
     actions: object | None = None
+    is_clean: bool = True
+    """Whether nothing of it went to the log: neither what PHP wrote there nor a warning of ours."""
 
 
 T = TypeVar("T")
@@ -101,6 +103,13 @@ class Hook:
     def on_message(self, connection: Connection, message: Message) -> Said[OnMessage]:
         """One whole message: None lets it pass, a Message takes its place."""
         return None
+
+    def figures(self) -> Mapping[str, float]:
+        """What it has now, by short words: read when somebody asks for the metrics.
+
+        `wsgate_hook_figures{hook,figure}`, those of all routes and processes together.
+        """
+        return {}
 
     def on_disconnect(self, connection: Connection, code: int, reason: str) -> Said[None]:
         """One that was let in has left; code and reason are those of RFC 6455 §7.1.5."""

@@ -102,6 +102,10 @@ def test_actions_and_streams_are_nobody_elses():
     assert terms_of(answer(PUBLIC, payload=None)) is None
 
 
+def test_an_answer_about_which_php_complains_is_nobody_elses():
+    assert terms_of(answer(PUBLIC, is_clean=False)) is None
+
+
 def test_a_word_against_it_counts_in_a_second_field_too():
     assert terms_of(answer(PUBLIC, ("cache-control", "no-store"))) is None
     assert terms_of(answer(("cache-control", "public"), ("cache-control", "max-age=9"))) is not None

@@ -90,6 +90,10 @@ class Cache(Hook):
         if purge is not None and purge.route in ("", self._route):
             self.purge(purge)
 
+    def figures(self) -> dict[str, float]:
+        """The bytes and entries in memory."""
+        return {"bytes": self._memory.size, "entries": len(self._memory)}
+
     def purge(self, purge: Purge) -> None:
         """From now on give out nothing that PHP was asked about before."""
         self._count("purged")

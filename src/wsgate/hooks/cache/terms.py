@@ -44,9 +44,9 @@ def terms_of(answer: Answer) -> Terms | None:
 
     It is for who asked alone where it says `no-store`, `private` or `no-cache`, sets a cookie, or
     has any `Wsgate-*` field, be it known or not: that does something to one connection. So is a
-    stream.
+    stream, and one that PHP has written to its log about: it may be half an answer.
     """
-    if answer.status not in (200, 204) or answer.actions is not None:
+    if answer.status not in (200, 204) or answer.actions is not None or not answer.is_clean:
         return None
     if answer.payload is None and answer.status != 204:
         return None
