@@ -15,6 +15,7 @@ class FakeShelf:
     def __init__(self):
         self.values = {}
         self.asked = 0
+        self.is_up = True
         self.mood = None
 
     def get(self, keys):
@@ -179,6 +180,31 @@ def test_a_store_that_is_away_costs_nobody_anything_but_a_look_now_and_then():
     around.ask(payload=b"back")
     around.ask(payload=b"again")
     assert shelf.asked > 4
+
+
+def test_a_store_that_is_known_to_be_away_is_not_asked_and_not_counted():
+    shelf, one, other = two()
+    one.ask()
+    one.php_says(b"7")
+    shelf.is_up, asked = False, shelf.asked
+    said = other.ask()
+    other.php_says(b"8", "private")
+    assert said.payload == b"8"
+    assert shelf.asked == asked
+    assert not other.counts["store_failed"]
+    shelf.is_up = True
+    assert Around(shelf).ask().payload == b"7"
+
+
+def test_a_purge_is_told_to_a_store_that_was_away_as_soon_as_it_is_back():
+    shelf, one, other = two()
+    one.ask()
+    one.php_says(b"old")
+    shelf.is_up = False
+    one.purge()
+    shelf.is_up = True
+    assert not one.ask().is_over
+    assert not other.ask().is_over
 
 
 def test_a_store_that_says_nothing_is_waited_for_no_longer_than_the_setting():

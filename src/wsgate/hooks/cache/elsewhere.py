@@ -29,6 +29,9 @@ T = TypeVar("T")
 class Shelf(Protocol):
     """What is asked of a store of either kind; Deferreds fail with a StoreError."""
 
+    @property
+    def is_up(self) -> bool: ...
+
     def get(self, keys: list[str]) -> Deferred[list[object]]: ...
 
     def set(self, key: str, value: bytes, seconds: float) -> Deferred[Any]: ...
@@ -41,6 +44,10 @@ class RedisShelf:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+
+    @property
+    def is_up(self) -> bool:
+        return bool(self._store.is_up)
 
     def get(self, keys: list[str]) -> Deferred[list[object]]:
         asked: Deferred[Any] = self._store.ask("MGET", *keys)
@@ -61,6 +68,10 @@ class MemcachedShelf:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+
+    @property
+    def is_up(self) -> bool:
+        return bool(self._store.is_up)
 
     def get(self, keys: list[str]) -> Deferred[list[object]]:
         values: Deferred[list[object]] = gatherResults(
@@ -95,8 +106,8 @@ class Elsewhere:
     What is stored carries the mark of its time, which stands in the store too, for each route; a
     purge sets another. One that was lost from the store is made anew, and is another one then.
 
-    After a failure the store is left alone for a second, then for longer, up to half a minute; one
-    request finds out.
+    A store that is known to be away is not asked. After a failure it is left alone for a second,
+    then for longer, up to half a minute; one request finds out.
     """
 
     def __init__(
@@ -202,7 +213,7 @@ class Elsewhere:
 
     def _may_be_asked(self) -> bool:
         now = self._seconds()
-        if now < self._rests_until:
+        if now < self._rests_until or not self._shelf.is_up:
             return False
         if self._is_failing:
             self._rests_until = now + self._backoff.after(0.0)
@@ -212,7 +223,7 @@ class Elsewhere:
         return True
 
     def _begin_to_settle(self) -> None:
-        if not self._is_settling:
+        if self._shelf.is_up and not self._is_settling:
             Deferred.fromCoroutine(self._settle())
 
     async def _settle(self) -> None:
