@@ -17,8 +17,8 @@ def _prefix(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheOptions:
-    """Gives out again what PHP allows by `Cache-Control: public, max-age=N`. Each route has a cache
-    of its own."""
+    """Gives out again what PHP allows by `Cache-Control: public, max-age=N`:
+    [cached-answers.md](cached-answers.md). Each route has a cache of its own."""
 
     memory: int = field(
         default=64 * MIB,

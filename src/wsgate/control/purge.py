@@ -34,7 +34,7 @@ def purging(source: Source) -> list[Endpoint]:
         notice = written(Purge(urandom(MARK_SIZE), asked.values["route"]))
         return told(200, {"reached": await source().notify(TOPIC, notice)})
 
-    says = {200: Said("How many processes with a cache have heard of it.", count("reached"))}
+    says = {200: Said("How many processes with a cache are told.", count("reached"))}
     return [
         Endpoint(
             ("cache",),
