@@ -179,6 +179,20 @@ def test_a_refusal_is_what_php_says():
     assert door.factory.counts.refused[302] == 1
 
 
+@pytest.mark.parametrize(("length", "is_given"), [(1000, True), (1001, False)])
+def test_a_body_as_long_as_push_buffer_is_given_and_a_longer_one_is_not(length, is_given):
+    door = Door(push_buffer=1000)
+    headers = (("Content-Type", "text/html"), ("Set-Cookie", "a=1"))
+    door.decide(RefusedByBackend(403, headers, b"x" * length))
+    head, _, body = door.transport.value().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 403 ")
+    assert b"Set-Cookie: a=1" in head
+    assert (b"text/html" in head) is is_given
+    assert body == (b"x" * length if is_given else b"Refused\n")
+    assert door.factory.counts.limits["push_buffer"] == (not is_given)
+    assert door.factory.counts.refused[403] == 1
+
+
 def test_a_refused_client_that_does_not_read_is_dropped_in_time():
     door = Door(handshake_timeout=10.0)
     door.decide(RefusedByBackend(403, (), b"no"))

@@ -92,13 +92,22 @@ class AskingProtocol(OpeningProtocol):
         error = failure.value
         assert error is not None
         if isinstance(error, RefusedByBackend):
-            self.factory.counts.refused[error.status] += 1
-            self._limit_reading_of_answer()
-            self._respond(error.status, error.headers, error.body)
+            self._turn_away_as_said(error)
             return
         row = failure_of(error)
         later = (retry_after(),) if row.overload else ()
         self._answer_late(row.status, row.reason[:1].upper() + row.reason[1:], later)
+
+    def _turn_away_as_said(self, said: RefusedByBackend) -> None:
+        if len(said.body) > self.options.push_buffer:
+            # It would stay in memory for a client that does not read.
+            self.factory.counts.limits["push_buffer"] += 1
+            headers = tuple((n, v) for n, v in said.headers if not n.startswith("Content-"))
+            self._answer_late(said.status, "Refused", headers)
+            return
+        self.factory.counts.refused[said.status] += 1
+        self._limit_reading_of_answer()
+        self._respond(said.status, said.headers, said.body)
 
     def _stop_asking(self) -> None:
         # Back to those of the class: an open connection has none of its own.
