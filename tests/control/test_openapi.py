@@ -11,11 +11,15 @@ from wsgate.control.health import health
 from wsgate.control.metrics import metrics
 from wsgate.control.openapi import described
 from wsgate.control.push import push
+from wsgate.grip.publish import MAX_ITEMS
+from wsgate.grip.publishing import Publishers, publishing
+from wsgate.timeouts import Timeouts
 
 TABLE = [
     *health(lambda: None),
     *metrics(Clock(), dict),
     *push(lambda: None, Counter()),
+    *publishing(lambda: None, Publishers([]), Timeouts(Clock())),
     Endpoint(("bare", None), {"GET": lambda asked: told(200, 1)}),
 ]
 
@@ -58,6 +62,7 @@ def test_every_operation_is_described_itself_included(document):
         ("/channels/{channel}", "post"),
         ("/users/{user}", "post"),
         ("/users/{user}", "delete"),
+        ("/publish/", "post"),
     }
     assert document["openapi"] == "3.1.0"
 
@@ -94,6 +99,17 @@ def test_the_rules_that_are_told_are_those_that_are_kept(endpoint):
             with pytest.raises(ValueError, match="no "):
                 part.read("a b")
     for operation in endpoint.methods.values():
-        for parameter in operation.parameters if isinstance(operation, Operation) else ():
+        known = operation.parameters if isinstance(operation, Operation) else ()
+        for parameter in known or ():
             for value in parameter.schema.get("enum", ()):
                 parameter.read(value)
+
+
+def test_what_publish_takes_and_says_is_described(document):
+    publish = operations(document)["/publish/", "post"]
+    schema = publish["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["items"]
+    assert schema["properties"]["items"]["maxItems"] == MAX_ITEMS
+    said = {status: list(answer["content"]) for status, answer in publish["responses"].items()}
+    for status in ("200", "400", "503"):
+        assert said[status] == ["text/plain; charset=utf-8"]

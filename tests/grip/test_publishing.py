@@ -212,3 +212,11 @@ def test_a_key_that_is_exchanged_holds_at_once_and_a_bad_one_changes_nothing(tmp
     assert len(logs) == 1
     path.unlink()
     assert file.key.secret == b"b" * 33
+
+
+def test_a_query_is_passed_over(stage):
+    member = stage.member("1", "room")
+    item = {"channel": "room", "formats": {"ws-message": {"content": "x"}}}
+    body = json.dumps({"items": [item]}).encode()
+    ensureDeferred(answer(stage.endpoints, Asked("POST", "/publish/", body=body, query="a=1")))
+    assert member.got == [b"x"]

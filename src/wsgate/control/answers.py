@@ -92,16 +92,18 @@ class Operation(NamedTuple):
     """What one method of a path does, and all that is told about it.
 
     `name` is short and unique, `says` holds the answers of its own by status. With `takes_message`
-    the body is a message for clients; with `asks_others` other processes may have to be asked.
+    the body is a message for clients, with `takes` JSON of this schema; with `asks_others` other
+    processes may have to be asked. Without `parameters` a query is passed over.
     """
 
     action: Action
     name: str
     what: str
     says: Mapping[int, Said]
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Parameter, ...] | None = ()
     takes_message: bool = False
     asks_others: bool = False
+    takes: Mapping[str, object] | None = None
 
 
 class Endpoint(NamedTuple):
@@ -189,6 +191,8 @@ def _answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[A
 
 def _perform(does: Operation | Action, asked: Asked) -> Answer | Awaitable[Answer]:
     if isinstance(does, Operation):
+        if does.parameters is None:
+            return does.action(asked)
         return does.action(asked._replace(values=_values(does.parameters, asked.query)))
     return does(asked)
 

@@ -81,6 +81,9 @@ def _operation(operation: Operation, needs_token: bool) -> dict[str, Any]:
         described["parameters"] = [_in("query", p) for p in operation.parameters]
     if operation.takes_message:
         described["requestBody"] = _MESSAGE
+    if operation.takes is not None:
+        content = {"application/json": {"schema": operation.takes}}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

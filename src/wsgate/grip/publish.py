@@ -11,6 +11,34 @@ from wsgate.grip.control import BadControl, content_of
 
 MAX_ITEMS = 1000
 
+_WS_MESSAGE = {
+    "type": "object",
+    "properties": {
+        "action": {"enum": ["send", "close", "hint"], "default": "send"},
+        "content": {"type": "string"},
+        "content-bin": {"type": "string", "contentEncoding": "base64"},
+        "type": {"enum": ["text", "binary"], "description": "Left out: as the content's name is."},
+        "code": {"type": "integer", "default": 1000},
+        "reason": {"type": "string", "default": ""},
+    },
+}
+_ITEM = {
+    "type": "object",
+    "properties": {
+        "channel": {"type": "string", "minLength": 1},
+        "formats": {"type": "object", "properties": {"ws-message": _WS_MESSAGE}},
+        "id": {"type": "string"},
+        "prev-id": {"type": "string"},
+    },
+    "required": ["channel"],
+}
+ITEMS = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "maxItems": MAX_ITEMS, "items": _ITEM}},
+    "required": ["items"],
+}
+"""What `parse_items` takes, in JSON Schema."""
+
 
 class BadPublish(ValueError):
     """The body is not what `/publish/` takes; `str()` says why, for the publisher."""

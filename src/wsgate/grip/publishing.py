@@ -8,15 +8,17 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from wsgate.channels import ChannelError, Channels, Message
-from wsgate.control.answers import Action, Answer, Asked, Endpoint, told
+from wsgate.control.answers import Action, Answer, Asked, Endpoint, Operation, Said, told
 from wsgate.floods import CalmLogger
 from wsgate.gateway.actions import Close
 from wsgate.grip.keys import KeyFile
 from wsgate.grip.names import channel_name
 from wsgate.grip.ordering import Ordering
-from wsgate.grip.publish import BadPublish, Item, parse_items
+from wsgate.grip.publish import ITEMS, BadPublish, Item, parse_items
 from wsgate.grip.signing import is_signed
 from wsgate.timeouts import Timeouts
+
+_TEXT = "text/plain; charset=utf-8"
 
 _log = CalmLogger(namespace="wsgate")
 
@@ -55,9 +57,30 @@ def publishing(
         timeouts: for items that wait for the one before them.
     """
     publish: Action = _Publishing(source, publishers, timeouts).publish
-    methods = {"POST": publish}
     proof = publishers.are_proved_by
-    return [Endpoint(("publish", ""), methods, proof), Endpoint(("publish",), methods, proof)]
+    return [
+        Endpoint(("publish", ""), {"POST": _described(publish)}, proof),
+        Endpoint(("publish",), {"POST": publish}, proof),
+    ]
+
+
+def _described(publish: Action) -> Operation:
+    what = "Publish as GRIP libraries do; also with a token that a route's grip_key_file has signed"
+    text = {"type": "string"}
+    both = {"type": "string", "description": '"Published"; as JSON where only that is accepted'}
+    return Operation(
+        publish,
+        "publishItems",
+        what,
+        {
+            200: Said("All items were taken. X-Wsgate-Delivered: to how many.", both, _TEXT),
+            400: Said("An item is wrong; nothing was published.", text, _TEXT),
+            503: Said("Too much waits to go out, or the bus is away.", text, _TEXT),
+        },
+        parameters=None,
+        asks_others=True,
+        takes=ITEMS,
+    )
 
 
 class _Publishing:
@@ -125,7 +148,7 @@ class _Publishing:
 
 
 def _text(status: int, text: str) -> Answer:
-    return Answer(status, f"{text}\n".encode(), "text/plain; charset=utf-8")
+    return Answer(status, f"{text}\n".encode(), _TEXT)
 
 
 def _wanted(accept: str) -> Answer:
