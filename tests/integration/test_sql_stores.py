@@ -5,6 +5,8 @@ import os
 import tempfile
 import threading
 
+import psycopg
+import pymysql
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
@@ -203,11 +205,18 @@ class SQLCases:
         self.assertEqual(await store.query("select 1 as n"), [{"n": 1}])
 
     async def test_too_many_connections_leave_those_that_there_are(self):
-        store = await self.ready(timeout=10.0, connections=8)
-        with self.crowded():
-            answers = await gatherResults([store.query(self.pause) for _ in range(6)])
-        self.assertEqual(len(answers), 6)
-        self.assertTrue(store.is_up)
+        store = await self.ready(timeout=20.0, connections=8)
+        with contextlib.ExitStack() as others:
+            # Until the server takes no more.
+            with self.assertRaises((psycopg.OperationalError, pymysql.err.OperationalError)):
+                for _ in range(20):
+                    others.enter_context(contextlib.closing(self.another()))
+            answers = await gatherResults([store.query(self.pause) for _ in range(3)])
+            self.assertEqual(len(answers), 3)
+            self.assertTrue(store.is_up)
+            self.assertEqual(store.in_use, 1)
+        await gatherResults([store.query(self.pause) for _ in range(6)])
+        await self.until(lambda: store.in_use > 1)
 
     async def test_nonsense_never_gives_an_answer(self):
         for words in ([b"\0" * 200], [b"HTTP/1.1 400 Bad Request\r\n\r\n"], [os.urandom(4096)], []):
@@ -273,16 +282,8 @@ class TestPostgreSQLStore(SQLCases, StoreTestCase):
     def url_of(self, port):
         return f"postgresql://app:x@127.0.0.1:{port}/postgres"
 
-    @contextlib.contextmanager
-    def crowded(self):
-        import psycopg
-
-        with contextlib.ExitStack() as stack, contextlib.suppress(psycopg.OperationalError):
-            for _ in range(20):
-                stack.enter_context(psycopg.connect(self.running.url))
-            stack.pop_all()
-        # What the server has in all is used up by others now.
-        yield
+    def another(self):
+        return psycopg.connect(self.running.url)
 
     async def test_a_text_that_is_no_number_is_a_wrong_value(self):
         store = await self.ready()
@@ -324,9 +325,10 @@ class TestMariaDBStore(SQLCases, StoreTestCase):
     def url_of(self, port):
         return f"mysql://app:x@127.0.0.1:{port}/app"
 
-    @contextlib.contextmanager
-    def crowded(self):
-        yield
+    def another(self):
+        return pymysql.connect(
+            host="127.0.0.1", port=self.running.port, user="app", password=PASSWORD
+        )
 
     async def test_it_is_reached_by_its_unix_socket(self):
         with self.server() as server:

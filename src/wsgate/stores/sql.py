@@ -123,7 +123,7 @@ class SQLStore(Store):
         """
         statement = parse(sql, self._driver.dialect)
         if statement.count != count:
-            raise StatementError(f"has {statement.count} times ?, for {count} values")
+            raise StatementError(f"needs {statement.count} values for its ?, and gets {count}")
         return statement
 
     # -- its life
