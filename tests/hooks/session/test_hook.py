@@ -79,7 +79,7 @@ def test_a_client_with_a_session_comes_in_and_php_is_told(place):
     assert client.params == {"WSGATE_SESSION_USER_ID": "42", "WSGATE_SESSION_CART_ITEMS": "3"}
     assert client.user == "42"
     assert place.saved.asked == [ID]
-    assert place.counted == ["login found"]
+    assert place.counted == ["login let_in"]
 
 
 @pytest.mark.parametrize("cookie", [None, "", "../../etc/passwd", "%00" * 22, "x" * 300])
@@ -90,7 +90,7 @@ def test_without_a_good_cookie_nothing_is_looked_up(place, cookie):
     assert place.saved.asked == []
     assert client.params == {}
     assert client.user is None
-    assert place.counted == ["login refused", "login none"]
+    assert place.counted == ["login without"]
 
 
 @pytest.mark.parametrize("data", [None, b"", b"other|i:1;", b"user_id|N;", b"user_id|b:0;"])
@@ -186,7 +186,7 @@ def test_who_logs_out_or_is_another_user_is_closed(place, data, reason):
     assert client.closed is None
     place.later(2)
     assert client.closed == (4401, reason)
-    assert place.counted[-1] == "login ended"
+    assert place.counted[-1] == "login logged_out"
 
 
 @pytest.mark.parametrize("data", [HookFailed("the store is away"), b"garbage"])

@@ -46,9 +46,8 @@ class SessionHook(Hook):
         session = session_id(connection.cookie(self._options.cookie))
         found = await self._look_up(session) if session is not None else {}
         if fields.lacking(found, self._options.required) is not None:
-            self._count("refused")
             return Refuse(403, "not logged in")
-        self._count("found" if found else "none")
+        self._count("let_in" if found else "without")
         if found and session is not None:
             self._tell(connection, found)
             self._watch(connection, session)
@@ -121,7 +120,7 @@ class SessionHook(Hook):
         if over is None:
             self._watch(connection, session)
         else:
-            self._count("ended")
+            self._count("logged_out")
             connection.close(*over)
 
     def _count(self, outcome: str) -> None:
