@@ -193,7 +193,7 @@ SANS_IO = [
     *(f"pusher/{name}.py" for name in ("names", "app", "signatures", "socketid", "told", "asked")),
     *(f"pusher/{name}.py" for name in ("faults", "roster", "cache", "calls", "subscribing")),
     "gateway/actions.py",
-    "gateway/hookparams.py",
+    "hooks/params.py",
     "gateway/words.py",
     "hooks/connection.py",
     "hooks/sqlvalues.py",

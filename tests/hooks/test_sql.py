@@ -94,6 +94,35 @@ def test_a_missing_value_refuses_without_a_query(store, query):
     assert counts == {"missing": 1}
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(
+            "room=theirs",
+            "%72oom=theirs",
+            "room[]=theirs",
+            "room%5bx%5d=theirs",
+            "room",
+            "room=mine",
+        ),
+        *("+room=theirs", "%20room=theirs", "room%00x=theirs"),
+    ],
+)
+def test_what_php_could_take_for_the_same_parameter_is_refused(store, other):
+    hook = hook_of(store, values=("query:room",))
+    for query in (f"room=mine&{other}", f"{other}&room=mine"):
+        assert isinstance(connect(hook, FakeConnection(query=query)), Refuse)
+    assert store.asked == []
+
+
+def test_a_parameter_is_decoded_as_php_does_it(store):
+    hook = hook_of(store, values=("query:my.room",))
+    for query, value in (("my.room=a+b%2Bc%C3%A9", "a b+cé"), ("my_room=x&other=y", "x")):
+        assert connect(hook, FakeConnection(query=query)) is None
+        assert store.asked.pop() == (value,)
+    assert isinstance(connect(hook, FakeConnection(query="my_room=%ff")), Refuse)
+
+
 def test_a_value_may_be_as_long_as_the_bound_in_utf_8(store):
     hook = hook_of(store, max_value=4, values=("user",))
     for user, passes in (("éé", True), ("ééx", False), ("abcd", True), ("abcde", False)):
@@ -187,6 +216,18 @@ def test_columns_become_text(store, value, param):
     assert connection.params.get("P") == param
 
 
+def test_a_message_whose_question_fails_has_no_params_of_the_one_before(store):
+    hook = hook_of(store, on="message", values=("message",), params={"ROLE": "role"})
+    connection = FakeConnection()
+    store.answer = succeed([{"role": "admin"}])
+    now(hook.on_message(connection, message("mine")))
+    assert connection.params == {"ROLE": "admin"}
+    store.answer = fail(StoreTimeout("x"))
+    with pytest.raises(StoreError):
+        now(hook.on_message(connection, message("another's")))
+    assert connection.params == {}
+
+
 def test_a_user_that_is_null_is_refused(store):
     store.answer = succeed([{"id": None}])
     assert isinstance(connect(hook_of(store, user_column="id")), Refuse)
@@ -206,6 +247,7 @@ def test_a_column_that_is_not_there_is_a_failure(store):
         ({"query": "select 1; select ?"}, "query", "more than one"),
         ({"values": ("json:room",)}, "values", 'on = "message"'),
         ({"values": ("message",)}, "values", 'on = "message"'),
+        ({"params": {"HTTP_PLAN": "plan"}}, "params", "give that param a meaning; write another"),
     ],
 )
 def test_what_cannot_be_is_told_at_the_start(store, options, option, why):

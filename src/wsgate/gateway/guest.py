@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from wsgate.channels import ChannelError, Message, check_channel, check_user
 from wsgate.fastcgi import decode_params
 from wsgate.floods import CalmLogger
-from wsgate.gateway.hookparams import check_param
 from wsgate.gateway.words import fit_close
 from wsgate.hooks import Cancellable, Close
+from wsgate.hooks.params import check_param
 from wsgate.http1 import RequestHead
 from wsgate.timeouts import Timeout, Timeouts
 

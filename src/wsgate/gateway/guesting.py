@@ -18,13 +18,13 @@ from wsgate.gateway.connecting import ClientGone
 from wsgate.gateway.conversation import QueueLimits
 from wsgate.gateway.eventful import EventfulConversation
 from wsgate.gateway.guest import Guest
-from wsgate.gateway.hookparams import size_of
 from wsgate.gateway.kept import NOTHING_KEPT
 from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import Route
 from wsgate.gateway.words import refusal_at_the_door
 from wsgate.hooks import HookFailed, NoWord, Refuse
+from wsgate.hooks.params import size_of
 from wsgate.http1 import RequestHead
 
 _NO_PARAMS: dict[str, str] = {}

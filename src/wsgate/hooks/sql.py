@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from wsgate.config.sql import SqlOptions
 from wsgate.hooks.connection import Connection
 from wsgate.hooks.hook import Hook, OnConnect, OnMessage, Refuse
 from wsgate.hooks.message import Message
+from wsgate.hooks.params import check_param
 from wsgate.hooks.services import Services
 from wsgate.hooks.sqlvalues import param_text, values_of
 from wsgate.stores import StoreAnswer, StoreAway, StoreValue
@@ -86,7 +87,13 @@ class SqlOfMessages(Sql):
 
     async def on_message(self, connection: Connection, message: Message) -> OnMessage:
         """One message."""
-        return await self._ask(connection, message)
+        try:
+            return await self._ask(connection, message)
+        except Exception:
+            # Where failures pass, PHP must not take what an earlier message got for this one's.
+            for param in self._options.params:
+                connection.set_param(param, "")
+            raise
 
 
 def make(services: Services, options: SqlOptions) -> Sql:
@@ -105,5 +112,14 @@ def make(services: Services, options: SqlOptions) -> Sql:
         store.check(options.query, len(options.values))
     except ValueError as error:
         raise OptionError("query", str(error)) from None
+    _check_params(options.params)
     made = SqlOfMessages if options.on == "message" else Sql
     return made(options, services.stores, partial(services.count, services.name))
+
+
+def _check_params(params: Iterable[str]) -> None:
+    for param in params:
+        try:
+            check_param(param, "")
+        except ValueError as error:
+            raise OptionError("params", f"{error}; write another name") from None

@@ -6,7 +6,9 @@ All are text, never numbers: MySQL takes the number 0 for equal to every text th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from wsgate.hooks.connection import Connection
 from wsgate.hooks.message import Message
@@ -17,8 +19,8 @@ def values_of(
 ) -> tuple[str, ...] | None:
     """A value for each of `sources`, in their order.
 
-    None where one is missing, empty, or longer than `longest` bytes of UTF-8, or where a field is
-    neither text nor a whole number.
+    None where one is missing, empty, or longer than `longest` bytes of UTF-8, where a field is
+    neither text nor a whole number, or a parameter of the query is there twice.
     """
     fields = _fields(message) if any(s.startswith("json:") for s in sources) else {}
     found = []
@@ -41,13 +43,40 @@ def _value(
         return str(value) if isinstance(value, str) or is_number else None
     if kind == "message":
         return None if message is None else message.text
-    if kind in ("cookie", "query", "header"):
-        asked = {"cookie": connection.cookie, "query": connection.query}
-        return asked.get(kind, connection.header)(name)
+    if kind == "query":
+        return _parameter(connection.query_string, name)
+    if kind in ("cookie", "header"):
+        return (connection.cookie if kind == "cookie" else connection.header)(name)
     if kind == "param":
         return connection.params.get(name)
     of = {"user": connection.user, "address": connection.remote_address, "path": connection.path}
     return of[kind]
+
+
+def _parameter(query_string: str, name: str) -> str | None:
+    """The one value of a parameter; None where there are several, or it is not UTF-8.
+
+    PHP takes the last of several, and other names for the same. What is asked about must be what
+    the script gets.
+    """
+    wanted = _names_for_php(name)
+    pairs = (item.partition("=") for item in query_string.split("&"))
+    found = [value for key, _, value in pairs if _names_for_php(key) & wanted]
+    try:
+        return _decoded(found[0]).decode() if len(found) == 1 else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _names_for_php(name: str) -> set[bytes]:
+    """The names in `$_GET` that this may become (php_register_variable_ex), for a bracket begins
+    an array or is a `_`."""
+    known = _decoded(name).lstrip(b" ").partition(b"\0")[0]
+    return {re.sub(rb"[ .\[]", b"_", known), re.sub(rb"[ .]", b"_", known.partition(b"[")[0])}
+
+
+def _decoded(text: str) -> bytes:
+    return unquote_to_bytes(text.replace("+", " ").encode("latin-1", "replace"))
 
 
 def _fields(message: Message | None) -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""wsgate.gateway.hookparams: what a hook takes from a client is never what PHP trusts."""
+"""wsgate.hooks.params: what a hook takes from a client is never what PHP trusts."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgate.gateway.hookparams import check_param, size_of
+from wsgate.hooks.params import check_param, size_of
 
 TRUSTED = [
     "HTTP_PROXY",
