@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from wsgate import redis
 from wsgate.config import Settings, StoreSettings
 from wsgate.secretfile import read_secret
 from wsgate.stores.errors import StoreUnusable
@@ -100,6 +101,7 @@ class Stores(Mapping[str, Store]):
         kind = recipe.settings.kind
         # Each only where it is used: they need what not everybody has installed.
         if kind == "redis":
+            redis.require(f"stores.{recipe.settings.name}.url")
             from wsgate.stores.redis import RedisStore
 
             return RedisStore(self._reactor, self._timeouts, recipe)
