@@ -71,6 +71,10 @@ def test_a_route_may_name_an_object_without_a_section(folder):
     assert settings.hook_folders == (str(folder),)
 
 
+def test_a_route_s_name_that_is_none_of_them_keeps_those_that_may_be_meant(folder):
+    assert read(folder, {"login": LOGIN}, ["logni"]).hooks["logni"].others == ("login",)
+
+
 def test_settings_without_hooks_look_for_modules_nowhere(folder):
     assert build([Source({"route": [{"script": "ws.php"}]}, str(folder))]).hook_folders == ()
 
@@ -95,6 +99,8 @@ LINES = [
      "most 63 of A-Z a-z 0-9 _ -"),
     ({"login": {"use": "door:"}}, 'hooks.login.use = "door:": not module:object; write one like '
      "app.door:Door"),
+    ({"login": {"use": "app/door.py:Door"}}, 'hooks.login.use = "app/door.py:Door": not '
+     "module:object; write app.door:Door"),
     ({"login": {"use": 1}}, "hooks.login.use = 1: not a text; write it in quotes"),
     ({"log in": {}}, "hooks.log in: not the name of a hook; a letter and at most 63 of A-Z a-z "
      "0-9 _ -"),

@@ -58,6 +58,8 @@ class NamedHook:
     """An instance of the class in `HOOK_OPTIONS`, or a mapping."""
     written: str = field(default="", compare=False)
     """How the user wrote what it is, for errors that only show when it is made."""
+    others: tuple[str, ...] = field(default=(), compare=False)
+    """The names in [hooks], where a route has one that is none of them: it may be misspelt."""
 
 
 class Raw(NamedTuple):
@@ -91,8 +93,10 @@ _OBJECT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 def hook(value: str) -> str:
     """A name of [hooks] or of a plugin, or `module:object`."""
     if ":" in value:
-        if not _OBJECT.fullmatch(value):
-            raise ValueError("not module:object; write one like app.door:Door")
+        if not _OBJECT.fullmatch(value) or ".py:" in value:
+            file = re.fullmatch(r"(.*)\.py:(.*)", value)
+            mend = f"{file[1].replace('/', '.')}:{file[2]}" if file else "one like app.door:Door"
+            raise ValueError(f"not module:object; write {mend}")
         return value
     return hook_name(value)
 
@@ -112,7 +116,9 @@ def named_hooks(
     for name, written in asked:
         if name not in hooks:
             made = _options_of(name, {}, f"{written}: {name}") if name in HOOK_OPTIONS else {}
-            hooks[name] = NamedHook(name=name, use=name, options=made, written=written)
+            hooks[name] = NamedHook(
+                name=name, use=name, options=made, written=written, others=tuple(sections)
+            )
     return hooks
 
 

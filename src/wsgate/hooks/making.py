@@ -76,7 +76,7 @@ def _of_plugin(named: NamedHook, services: Services) -> Any:
     plugins = {str(plugin.name): plugin for plugin in getPlugins(IHookMaker)}
     plugin = plugins.get(named.use)
     if plugin is None:
-        known = {*HOOK_OPTIONS, *plugins}
+        known = {*HOOK_OPTIONS, *plugins, *named.others}
         mend = did_you_mean(named.use, known) or "; write module:object for one of your own"
         raise HookUnusable(f"{named.written}: no hook or plugin {named.use}{mend}")
     return _checked(named, _made(named, lambda: plugin.make(services, **named.options)))
