@@ -16,6 +16,8 @@ from tests.integration.bus_of_gateways import closing_later, heard, node, nodes,
 from tests.integration.gateway_process import eventually, free_port, twistd
 from tests.integration.redis_server import redis_server
 
+DAY = 24 * 3600 * 1000
+
 # With a PHP-FPM elsewhere nobody looks for it.
 SCRIPT = ("-s", "/srv/ws.php", "-f", "unix:/run/nowhere.sock")
 
@@ -136,6 +138,24 @@ def test_a_channel_that_was_only_looked_into_leaves_nothing_in_redis(three, redi
     eventually(lambda: redis.command("KEYS", "*wish*") == "", 5, "no key is left")
 
 
+def test_a_place_stays_while_somebody_is_there_and_a_day_longer(three, redis, clients):
+    def kept(channel):
+        return int(redis.command("PTTL", f"wsgate:at:{channel}"))
+
+    three[0].publish("nobody", "x")
+    assert DAY - 60_000 < kept("nobody") <= DAY
+    one, two = (clients(node.client("sub kept")) for node in three[:2])
+    settled(three, "kept", 2)
+    assert three[0].publish("kept", "x") == 2
+    assert kept("kept") == -1
+    one.close()
+    settled(three, "kept", 1)
+    assert kept("kept") == -1
+    two.close()
+    settled(three, "kept", 0)
+    assert DAY - 60_000 < kept("kept") <= DAY
+
+
 def test_malformed_bytes_on_the_bus_are_dropped_and_counted(three, redis, clients):
     client = clients(three[0].client("sub bad"))
     settled(three, "bad", 1)
@@ -168,8 +188,11 @@ def test_a_node_that_stops_leaves_at_once(three, redis, clients):
         eventually(fourth.is_up, 10, "the bus is there")
         fourth.client("sub stops")
         settled(three, "stops", 1)
+        three[0].publish("stops", "x")
+        assert redis.command("PTTL", "wsgate:at:stops") == "-1"
         fourth.gateway.stop()
     eventually(lambda: three[0].subscribers("stops") == 0, 3, "presence is gone")
+    assert 0 < int(redis.command("PTTL", "wsgate:at:stops")) <= DAY
 
 
 def test_workers_may_share_a_bus_with_other_machines(three, redis, clients):

@@ -23,7 +23,6 @@ if offset == 1 then
     redis.call('DEL', KEYS[2])
 end
 local epoch = redis.call('HGET', KEYS[1], 'e')
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
 if ARGV[4] ~= '0' then
     local now = redis.call('TIME')
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], offset .. '-0',
@@ -35,15 +34,24 @@ local count = 0
 for _, there in ipairs(redis.call('HVALS', KEYS[3])) do
     count = count + there
 end
+-- As long as somebody is there the place stays.
+if count > 0 then
+    redis.call('PERSIST', KEYS[1])
+else
+    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
 return count
 """)
 
 READ = Script("""
 -- KEYS at, log  ARGV epoch, offset, most, age in ms, new epoch, ms that a position is kept
-if redis.call('HSETNX', KEYS[1], 'e', ARGV[5]) == 1 then
+local is_new = redis.call('HSETNX', KEYS[1], 'e', ARGV[5]) == 1
+if is_new then
     redis.call('HSET', KEYS[1], 'o', 0)
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
+if is_new or redis.call('PTTL', KEYS[1]) > 0 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
 local at = redis.call('HMGET', KEYS[1], 'e', 'o')
 local entries = {}
 if at[2] ~= '0' and ARGV[3] ~= '0' then
@@ -87,7 +95,7 @@ ATTEND = Script(
     _ATTENDANCE
     + """
 -- KEYS in, who, the node's who, the node's in, at
--- ARGV node, channel, count, joined, left, anew, topic
+-- ARGV node, channel, count, joined, left, anew, topic, ms that a position is kept
 local before = total(KEYS[1])
 local joined, left = {}, {}
 if ARGV[3] == '0' then
@@ -111,9 +119,13 @@ local after = total(KEYS[1])
 local occupied = before == 0 and after > 0
 local vacated = before > 0 and after == 0
 -- Clients may name many channels. Where nothing was published, nobody comes back to a place.
-if after == 0 and redis.call('HGET', KEYS[5], 'o') == '0'
+if after > 0 then
+    redis.call('PERSIST', KEYS[5])
+elseif redis.call('HGET', KEYS[5], 'o') == '0'
         and redis.call('PUBSUB', 'NUMSUB', ARGV[7])[2] == 0 then
     redis.call('DEL', KEYS[5])
+else
+    redis.call('PEXPIRE', KEYS[5], ARGV[8])
 end
 return {occupied and 1 or 0, vacated and 1 or 0, joined, left}
 """
@@ -130,7 +142,7 @@ return {total(KEYS[1]), ARGV[1] == '1' and redis.call('HKEYS', KEYS[2]) or {}}
 RENEW = Script(
     _ATTENDANCE
     + """
--- KEYS nodes  ARGV prefix, node, lease in ms, most channels at a time
+-- KEYS nodes  ARGV prefix, node, lease in ms, most channels at a time, ms that a position is kept
 -- Renews a node's lease, and takes away what nodes without one have left.
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -148,7 +160,11 @@ for _, node in ipairs(dead) do
             go(who, own .. ':who:' .. channel, user, left)
         end
         redis.call('HDEL', there, node)
-        changes[#changes + 1] = {channel, total(there) == 0 and 1 or 0, left}
+        local is_vacated = total(there) == 0
+        if is_vacated then
+            redis.call('PEXPIRE', ARGV[1] .. ':at:' .. channel, ARGV[5])
+        end
+        changes[#changes + 1] = {channel, is_vacated and 1 or 0, left}
     end
     room = room - #channels
     if room <= 0 then break end

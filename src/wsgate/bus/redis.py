@@ -23,8 +23,9 @@ from wsgate.floods import CalmLogger
 from wsgate.redis import Address, RedisAway, RedisError, RedisUnanswered
 from wsgate.redis.client import RedisClient
 
-KEEP_POSITION = 7 * 24 * 3600 * 1000
-"""Milliseconds that the place of a channel is kept after its last message."""
+KEEP_POSITION = 24 * 3600 * 1000
+"""Milliseconds that the place of a channel is kept, or its history if that is longer, after its
+last message or subscriber. PHP may name channels as it likes, one for each user for example."""
 
 SWEEP = 100
 """Channels of dead nodes that are taken away in one step of Redis."""
@@ -71,6 +72,10 @@ class RedisBus:
     def is_up(self) -> bool:
         """Whether Redis takes commands now."""
         return self._client.is_up
+
+    @property
+    def _keep(self) -> int:
+        return max(KEEP_POSITION, int(self.limits.history_age * 1000))
 
     def start(self, node: str, listener: Listener) -> None:
         """Connect as `node`."""
@@ -171,7 +176,7 @@ class RedisBus:
                 keys.channel_topic(channel),
                 limits.history,
                 int(limits.history_age * 1000),
-                KEEP_POSITION,
+                self._keep,
             ),
         )
 
@@ -195,7 +200,7 @@ class RedisBus:
             limits.history,
             int(limits.history_age * 1000),
             secrets.token_hex(8),
-            KEEP_POSITION,
+            self._keep,
         )
         return asked.addCallbacks(_stretch, _as_bus_error)
 
@@ -217,7 +222,7 @@ class RedisBus:
                 *(keys.who_of(node, channel), keys.channels_of(node), keys.at(channel)),
             ),
             *(node, channel, count, json.dumps([*joined]), json.dumps([*left]), int(anew)),
-            keys.channel_topic(channel),
+            *(keys.channel_topic(channel), self._keep),
         )
         return asked.addCallbacks(
             lambda said: Change(bool(said[0]), bool(said[1]), _names(said[2]), _names(said[3])),
@@ -287,7 +292,8 @@ class RedisBus:
             return
         lease = int(self.limits.lease * 1000 * 2 / 3)
         keys = self._keys
-        asked = self._client.run(lua.RENEW, (keys.nodes,), keys.prefix, self._node, lease, SWEEP)
+        what = (keys.prefix, self._node, lease, SWEEP, self._keep)
+        asked = self._client.run(lua.RENEW, (keys.nodes,), *what)
         asked.addCallbacks(self._renewed, self._not_renewed, callbackArgs=(first,))
 
     def _renewed(self, said: list[Any], first: bool) -> None:
