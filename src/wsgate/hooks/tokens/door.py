@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
+from twisted.internet.defer import CancelledError
+
 from wsgate.floods import CalmLogger
 from wsgate.hooks.connection import Cancellable, Connection
 from wsgate.hooks.errors import HookFailed
@@ -22,8 +24,8 @@ from wsgate.hooks.tokens.sources import Denied, Source, presented, source
 UNAUTHORIZED = 4401
 """The close code: 401 among those of RFC 6455 §7.4.2 that applications give a meaning."""
 
-AWAY = 1013
-"""The close code where nobody can say now: "try again later"."""
+AWAY = 1013, "try again later"
+"""The close where nobody can say now."""
 
 LONGEST_FIRST = 128 * 1024
 """Bytes of a first message."""
@@ -186,7 +188,11 @@ class LateDoor(Door):
         except HookFailed as failed:
             # Not even a route that goes on without the hook's word has this message for PHP.
             self.failed(failed)
-            return Close(AWAY, "try again later")
+            return Close(*AWAY)
+        except CancelledError:
+            # No word in time, which is for the route to decide about; the client may have left.
+            connection.close(*AWAY)
+            raise
         timer: Cancellable = connection.memory.pop(self)
         timer.cancel()
         self.count("let_in")
