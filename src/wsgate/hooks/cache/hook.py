@@ -11,9 +11,9 @@ from wsgate.config.cache import CacheOptions
 from wsgate.hooks.cache.asker import Asker
 from wsgate.hooks.cache.elsewhere import Elsewhere, Found, Shelf
 from wsgate.hooks.cache.flight import Flight, Landing
-from wsgate.hooks.cache.keys import address_of, message_key, variant_key
+from wsgate.hooks.cache.keys import address_of, message_key
 from wsgate.hooks.cache.known import Known, kept_from
-from wsgate.hooks.cache.memory import Kept, Memory, Personal, Variants
+from wsgate.hooks.cache.memory import Kept, Memory, Personal
 from wsgate.hooks.cache.purging import TOPIC, Purge, read
 from wsgate.hooks.cache.terms import MOST_NAMES
 from wsgate.hooks.connection import Cancellable, Connection
@@ -112,15 +112,12 @@ class Cache(Hook):
         if len(payload) > self._longest:
             self._count("passed")
             return None
-        address = connection.memory.get(self)
+        memory = connection.memory
+        address = memory.get(self)
         if address is None:
-            address = connection.memory[self] = address_of(connection, self._query)
-        primary = key = message_key(address, message.is_binary, payload)
-        slot = self._memory.get(key)
-        # As `Known.find`, for the sake of speed.
-        if type(slot) is Variants:
-            key = variant_key(primary, slot.names, connection)
-            slot = self._memory.get(key)
+            address = memory[self] = address_of(connection, self._query)
+        primary = message_key(address, message.is_binary, payload)
+        key, slot = self._known.find(primary, connection)
         if type(slot) is Kept:
             if self._seconds() < slot.fresh:
                 self._count("hit")

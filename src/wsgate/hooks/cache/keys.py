@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol, TypeAlias
 
@@ -63,7 +64,20 @@ def address_of(connection: Connection, query: frozenset[str] | None) -> bytes:
 
 def message_key(address: bytes, is_binary: bool, payload: bytes | bytearray) -> bytes:
     """The primary key of a message."""
+    if len(payload) <= SHORT and type(payload) is bytes:
+        return _short_key(address, is_binary, payload)
+    return _key(address, is_binary, payload)
+
+
+SHORT = 256
+"""Bytes of a message whose key is remembered: questions that are asked often are short."""
+
+
+def _key(address: bytes, is_binary: bool, payload: bytes | bytearray) -> bytes:
     return sha256((b"%bb" if is_binary else b"%bt") % address + payload).digest()
+
+
+_short_key = lru_cache(maxsize=2048)(_key)
 
 
 def variant_key(key: bytes, names: tuple[str, ...], connection: Varying) -> bytes:
