@@ -516,6 +516,28 @@ def test_php_may_be_asked_behind_an_answer():
     assert visitor.tally == (2, 2, 0, 0)
 
 
+def test_a_question_that_comes_late_to_php_waits_for_the_message_it_works_on():
+    def stale(_connection, message):
+        if message.payload == b"cached":
+            message.ask().addErrback(lambda _: None)
+            return Answer(b"stale")
+        return None
+
+    class WaitsOnce(Waits):
+        def on_message(self, connection, message):
+            return super().on_message(connection, message) if not self.words else None
+
+    visitor = Visitor(Says(stale), waits := WaitsOnce()).enter()
+    visitor.say("cached")
+    visitor.say("other")
+    assert visitor.asked == [b"other"]
+    waits.words[0].callback(None)
+    assert visitor.asked == [b"other"]
+    visitor.pool.answer(b"hi")
+    assert visitor.asked == [b"other", b"cached"]
+    assert visitor.said == [(b"stale", False), (b"hi", False)]
+
+
 def test_one_question_at_most_goes_on_behind_answers():
     heard = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from wsgate import cgi
 from wsgate.fastcgi import ConnectionPool, FastCGIError, Response, Sink, Unsent
@@ -16,7 +17,7 @@ from wsgate.gateway.streams import stream_head
 from wsgate.hooks import Answer, Message
 
 if TYPE_CHECKING:
-    from wsgate.gateway.hooked import HookedConversation
+    from wsgate.gateway.questions import AskingConversation
 
 
 class Wishes(NamedTuple):
@@ -35,7 +36,7 @@ class Step:
     __slots__ = ("asked", "conversation", "is_over", "number", "outer", "position", "wait")
 
     def __init__(
-        self, conversation: HookedConversation, number: int, position: int, outer: Step | None
+        self, conversation: AskingConversation, number: int, position: int, outer: Step | None
     ) -> None:
         self.conversation = conversation
         self.number = number
@@ -72,6 +73,8 @@ class Asked:
         """Whether the client has got the answer, part by part."""
         self.is_followed = False
         """Whether the message is answered with it, whatever it is: the hook lets it pass."""
+        self.is_left = False
+        """Whether the hook has had its say before."""
         self.has_ended = False
         """Whether nothing of it goes on."""
         self.inner: Wait | None = None
@@ -104,10 +107,18 @@ class Asked:
             self.is_over = True
             self.error = error
             self.answer.errback(error)
+            self._look_whether_heard()
+
+    def _look_whether_heard(self) -> None:
+        # A hook that has had its say need not listen; then it is no failure that got lost.
+        if self.is_left and isinstance(self.answer.result, Failure):
+            self.answer.addErrback(lambda _: None)
 
     def _cancelled(self, _answer: Deferred[Answer]) -> None:
         self.is_over = True
         self.error = CancelledError()
+        self.answer.errback(self.error)
+        self._look_whether_heard()
         self.step.conversation.ask_cancelled(self)
 
     # -- the turn of its request
