@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -10,18 +9,13 @@ from websockets.exceptions import InvalidStatus
 from tests.integration.gateway_process import eventually, gateway
 from tests.integration.mariadb_server import mariadb_server
 from tests.integration.postgresql_server import postgresql_server
+from tests.pages import blocks, page
 
-DOCUMENT = (Path(__file__).parents[2] / "docs/ask-my-database.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.M | re.S)
-
-
-TABLES, POSTGRESQL, MARIADB = blocks("sql")
-(SCRIPT,) = blocks("php")
-CONFIGURATION, OTHER_URL = blocks("toml")
-(PAGE,) = blocks("js")
+DOCUMENT = page("ask-my-database.md")
+TABLES, POSTGRESQL, MARIADB = blocks(DOCUMENT, "sql")
+(SCRIPT,) = blocks(DOCUMENT, "php")
+CONFIGURATION, OTHER_URL = blocks(DOCUMENT, "toml")
+(PAGE,) = blocks(DOCUMENT, "js")
 MESSAGE = re.search(r"socket\.send\('(.*)'\)", PAGE)[1]
 PATH = re.search(r"localhost:8080(.*)'\)", PAGE)[1]
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.integration.chromium import Chromium
 from tests.integration.gateway_process import eventually, gateway
 from tests.integration.raw_client import RawClient
 from tests.integration.test_control import UnixConnection, controlled
+from tests.pages import blocks, page
 
 MIB = 2**20
 
@@ -309,8 +309,7 @@ def test_a_user_is_reached_on_all_its_connections(small):
 
 def example(document, language, number=0):
     """One of the examples in a document."""
-    text = (Path(__file__).parents[2] / "docs" / document).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)[number]
+    return blocks(page(document), language)[number]
 
 
 def test_the_chat_room_of_the_documents_is_one():

@@ -4,12 +4,10 @@ import base64
 import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import jwt
 import pytest
@@ -21,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.grip_scripts import PLAIN, PUBLISH_WITH_LIBRARY, WITH_LIBRARY
 from tests.integration.redis_server import redis_server
+from tests.pages import blocks, page
 from wsgate.grip.events import decode_events, encode_events
 
 KEY = "a-key-that-is-long-enough-to-be-taken"
@@ -335,8 +334,7 @@ def test_publishing_reaches_the_clients_of_all_workers():
 
 def examples():
     """The PHP of docs/grip.md: with the library, its publisher, and without a library."""
-    page = Path(__file__).parents[2] / "docs/grip.md"
-    return re.findall(r"^```php\n(.*?)^```", page.read_text(), re.M | re.S)
+    return blocks(page("grip.md"), "php")
 
 
 def chat_of_the_page(running):

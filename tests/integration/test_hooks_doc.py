@@ -1,26 +1,19 @@
 """docs/hooks.md does what it says: its files, as written, under a real PHP."""
 
 import contextlib
-import re
 import sqlite3
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway_process import gateway, twistd
+from tests.pages import blocks, page
 
-DOCUMENT = Path(__file__).parents[2] / "docs/hooks.md"
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
-
-
-DOOR, GUEST, PATIENT, PLUGIN = blocks("python")
-(PHP,) = blocks("php")
-START, PASSING, PLUGGED = blocks("toml")
-(COMMAND,) = blocks("sh")
+PAGE = page("hooks.md")
+DOOR, GUEST, PATIENT, PLUGIN = blocks(PAGE, "python")
+(PHP,) = blocks(PAGE, "php")
+START, PASSING, PLUGGED = blocks(PAGE, "toml")
+(COMMAND,) = blocks(PAGE, "sh")
 
 
 @contextlib.contextmanager

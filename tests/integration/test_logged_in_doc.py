@@ -17,12 +17,10 @@ from tests.integration.chromium import Chromium, wait_for
 from tests.integration.gateway_process import free_port, gateway
 from tests.integration.nginx import nginx_with
 from tests.integration.php_fpm import php_fpm
+from tests.pages import blocks, page
 
-TEXT = (Path(__file__).parents[2] / "docs/logged-in-users.md").read_text()
-PHP, TOML, NGINX, INI = (
-    re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.M | re.S)
-    for language in ("php", "toml", "nginx", "ini")
-)
+TEXT = page("logged-in-users.md")
+PHP, TOML, NGINX, INI = (blocks(TEXT, language) for language in ("php", "toml", "nginx", "ini"))
 NAMES = ("login.php", "index.php", "logout.php", "chat.php")
 FOLDER = "/var/lib/app-sessions"
 POOL = dict(re.findall(r"^(php_admin_value\[[\w.]+\]) = (.*)$", INI[0], re.M))

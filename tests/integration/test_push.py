@@ -4,13 +4,11 @@ import contextlib
 import http.client
 import json
 import multiprocessing
-import re
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -18,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.test_control import UnixConnection, controlled
 from tests.integration.test_tls_service import Authority
+from tests.pages import blocks, page
 
-PAGE = Path(__file__).parents[2] / "docs/push.md"
 TOKEN = "0123456789abcdef"
 
 INTRODUCE = """<?php
@@ -59,10 +57,7 @@ def ask(control, method, path, body=None, **headers):
 
 
 def examples(language):
-    found = re.findall(
-        rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S
-    )
-    return [text for text in found if "ws.php" not in text]
+    return [text for text in blocks(page("push.md"), language) if "ws.php" not in text]
 
 
 @pytest.mark.skipif(shutil.which("php") is None, reason="needs PHP's command line (php-cli)")

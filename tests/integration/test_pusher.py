@@ -5,7 +5,6 @@ The PHP is that of docs/pusher.md.
 
 import contextlib
 import json
-import re
 import shutil
 import signal
 import socket
@@ -21,9 +20,10 @@ from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.php_fpm import php_fpm
 from tests.integration.pusher_js.node import PusherJS, modules
 from tests.integration.redis_server import redis_server
+from tests.pages import blocks, page
 from tests.pusher.test_api import request
 
-PAGE = (Path(__file__).parent.parent.parent / "docs/pusher.md").read_text()
+PAGE = page("pusher.md")
 KEY, SECRET = "my-key", "my-secret"
 
 CONFIG = """
@@ -46,8 +46,7 @@ origins = ["*"]
 
 def php_of_docs(text):
     """The block of PHP in docs/pusher.md that holds `text`."""
-    blocks = re.findall(r"^```php\n(.*?)^```$", PAGE, re.M | re.S)
-    return next(block for block in blocks if text in block)
+    return next(block for block in blocks(PAGE, "php") if text in block)
 
 
 class Application:

@@ -6,7 +6,6 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -14,11 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.integration.bus_of_gateways import Node
 from tests.integration.gateway_process import eventually, free_port, gateway
 from tests.integration.redis_server import redis_server
+from tests.pages import blocks, page
 
-DOCUMENT = Path(__file__).parents[2] / "docs/rate-limits.md"
 (FIRST, SEVERAL), (CHAT,), (ERROR,) = (
-    re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
-    for language in ("toml", "php", "json")
+    blocks(page("rate-limits.md"), language) for language in ("toml", "php", "json")
 )
 ANY = "--set=limits.new_connections_per_address=0"
 

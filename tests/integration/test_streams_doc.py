@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,12 +12,9 @@ import pytest
 
 from tests.integration.chromium import Chromium, wait_for
 from tests.integration.gateway_process import gateway
+from tests.pages import blocks, page
 
-DOCUMENT = Path(__file__).parents[2] / "docs/streams.md"
-PHP, PAGES = (
-    re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
-    for language in ("php", "html")
-)
+PHP, PAGES = (blocks(page("streams.md"), language) for language in ("php", "html"))
 PROGRESS, CHAT = PHP
 TOKENS = ["The ", "sky ", "is\n", "“blue”"]
 

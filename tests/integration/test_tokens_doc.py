@@ -16,9 +16,10 @@ from tests.hooks.token_keys import jwk, jwks, private
 from tests.integration.chromium import Chromium, wait_for
 from tests.integration.gateway_process import Workplace, eventually, free_port, gateway
 from tests.integration.jwks_server import keys_server
+from tests.pages import blocks, page
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/tokens.md").read_text()
+TEXT = page("tokens.md")
 SECTIONS = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
 MADE = "Tokens that PHP makes"
 PROVIDER = "Tokens of an identity provider"
@@ -28,8 +29,8 @@ URL = "A URL that holds for a minute"
 SECRET = "A secret for programs"
 
 
-def blocks(section, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", SECTIONS[section], re.M | re.S)
+def blocks_of(section, language):
+    return blocks(SECTIONS[section], language)
 
 
 class Place:
@@ -44,7 +45,7 @@ class Place:
         path.chmod(0o644)
 
     def sh(self, section):
-        (commands,) = blocks(section, "sh")
+        (commands,) = blocks_of(section, "sh")
         subprocess.run(["sh", "-e", "-c", commands], cwd=self.folder, check=True, timeout=60)
 
     def php(self, name):
@@ -135,7 +136,7 @@ socket.addEventListener('message', event => { said.textContent += event.data; })
 def made(place):
     """The place of the first section."""
     place.sh(MADE)
-    chat, token = blocks(MADE, "php")
+    chat, token = blocks_of(MADE, "php")
     place.write("chat.php", chat)
     place.write("token.php", token)
     (place.folder / "jwt.key").chmod(0o644)
@@ -143,8 +144,8 @@ def made(place):
 
 
 def test_a_token_that_php_made_lets_in_and_says_who_it_is(made, browser):
-    (config,) = blocks(MADE, "toml")
-    (script,) = blocks(MADE, "js")
+    (config,) = blocks_of(MADE, "toml")
+    (script,) = blocks_of(MADE, "js")
     with made.gateway(config) as wsgate, made.site() as site:
         page(made, "page.html", here(script, wsgate) + SHOWS)
         browser.open(f"{site}/page.html")
@@ -157,7 +158,7 @@ def test_a_token_that_php_made_lets_in_and_says_who_it_is(made, browser):
 
 
 def test_tokens_of_a_provider_let_in(place):
-    (config,) = blocks(PROVIDER, "toml")
+    (config,) = blocks_of(PROVIDER, "toml")
     place.write("chat.php", "<?php echo json_encode($_SERVER);")
     with keys_server(jwks(jwk("RS256", kid="k"))) as server:
         url = "https://id.example.com/realms/shop/protocol/openid-connect/certs"
@@ -189,8 +190,8 @@ def test_tokens_of_a_provider_let_in(place):
 
 
 def test_the_first_message_may_be_the_token(made, browser):
-    (config,) = blocks(MADE, "toml")
-    (script,) = blocks(PLACES, "js")
+    (config,) = blocks_of(MADE, "toml")
+    (script,) = blocks_of(PLACES, "js")
     config = re.sub(r"^sources = .*$", 'sources = "first_message:token"', config, flags=re.M)
     with made.gateway(config) as wsgate, made.site() as site:
         fetched = "const token = await (await fetch('/token.php')).text();"
@@ -200,8 +201,8 @@ def test_the_first_message_may_be_the_token(made, browser):
 
 
 def test_a_page_whose_token_ends_comes_again_with_a_new_one(made, browser):
-    (config,) = blocks(MADE, "toml")
-    again, _ = blocks(ENDS, "js")
+    (config,) = blocks_of(MADE, "toml")
+    again, _ = blocks_of(ENDS, "js")
     token = made.folder / "token.php"
     made.write("token.php", token.read_text().replace("time() + 900", "time() + 5"))
     counts = """
@@ -220,9 +221,9 @@ def test_a_page_whose_token_ends_comes_again_with_a_new_one(made, browser):
 
 
 def test_a_page_that_sends_new_tokens_stays(made, browser):
-    (config,) = blocks(ENDS, "toml")
-    _, renews = blocks(ENDS, "js")
-    (script,) = blocks(MADE, "js")
+    (config,) = blocks_of(ENDS, "toml")
+    _, renews = blocks_of(ENDS, "js")
+    (script,) = blocks_of(MADE, "js")
     token = made.folder / "token.php"
     made.write("token.php", token.read_text().replace("time() + 900", "time() + 5"))
     assert "600_000" in renews
@@ -241,8 +242,8 @@ def test_a_page_that_sends_new_tokens_stays(made, browser):
 @pytest.mark.parametrize("way", [0, 1])
 def test_a_url_that_php_signs_lets_in_for_a_minute(place, way):
     place.sh(URL)
-    (config,) = blocks(URL, "toml")
-    *signs, chat = blocks(URL, "php")
+    (config,) = blocks_of(URL, "toml")
+    *signs, chat = blocks_of(URL, "php")
     place.write("chat.php", chat)
     script = signs[way].replace("'vendor/autoload.php'", f"'{ROOT}/php/autoload.php'")
     place.write("link.php", script)
@@ -257,8 +258,8 @@ def test_a_url_that_php_signs_lets_in_for_a_minute(place, way):
 
 def test_a_program_that_knows_the_secret_comes_in(place):
     place.sh(SECRET)
-    (config,) = blocks(SECRET, "toml")
-    (feed,) = blocks(SECRET, "php")
+    (config,) = blocks_of(SECRET, "toml")
+    (feed,) = blocks_of(SECRET, "php")
     place.write("feed.php", feed)
     secret = (place.folder / "feed.secret").read_text().strip()
     with place.gateway(config, path="/feed") as wsgate:
@@ -268,7 +269,7 @@ def test_a_program_that_knows_the_secret_comes_in(place):
 
 
 def test_what_the_table_says_of_the_end_is_said(made):
-    (config,) = blocks(MADE, "toml")
+    (config,) = blocks_of(MADE, "toml")
     config = re.sub(r"^sources = .*$", 'sources = "first_message"', config, flags=re.M)
     with made.gateway(config) as wsgate, wsgate.connect("/chat") as client:
         client.send("no token")
