@@ -79,6 +79,9 @@ class Timeouts:
                     del members[timeout]
                     left -= 1
                     timeout.run()
+                    if self._buckets.get(bucket) is not members:
+                        # It has closed all.
+                        return
                 if members:
                     return
                 del self._buckets[bucket]

@@ -232,4 +232,4 @@ class Announcer:
 
 def away(name: str) -> StoreAway:
     """The error of a store that is not there."""
-    return StoreAway(f"store {name} is away")
+    return StoreAway(f"store {name}: it is away")
