@@ -159,6 +159,13 @@ def test_what_may_be_half_written_is_not_read(held):
     assert read(str(held), RULES, NOW)
 
 
+def test_nothing_in_a_file_that_is_held_may_be_half_of_something(held):
+    write(held, b"")
+    with pytest.raises(Unsettled) as caught:
+        read(str(held), RULES, NOW)
+    assert caught.value.is_empty
+
+
 def test_what_changes_while_it_is_read_is_not_believed(held, monkeypatch):
     really = os.read
 

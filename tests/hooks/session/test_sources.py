@@ -107,7 +107,7 @@ def test_a_file_that_is_being_written_is_looked_at_again(
 ):
     save(tmp_path)
     really = files.read
-    left = [Unsettled(), Unsettled()]
+    left = [Unsettled(is_empty=True), Unsettled(is_empty=False)]
 
     def unsettled(*arguments):
         if left:
@@ -124,17 +124,34 @@ def test_a_file_that_is_being_written_is_looked_at_again(
     assert over(outcome) == b"user_id|i:42;"
 
 
-def test_a_file_that_is_written_again_and_again_is_a_failure(source, threads, clock, monkeypatch):
-    def unsettled(*_arguments):
-        raise Unsettled
+@pytest.fixture
+def unsettled(source, threads, clock, monkeypatch):
+    """Look a session up that is never settled; what comes of it. It is empty as often as said."""
 
-    monkeypatch.setattr(files, "read", unsettled)
-    outcome = looking(source)
-    for _ in range(LOOKS):
-        assert outcome == []
-        threads.work()
-        clock.advance(PAUSE)
-    assert isinstance(over(outcome), HookFailed)
+    def look(times_empty):
+        left = [Unsettled(is_empty=number < times_empty) for number in range(LOOKS)]
+
+        def read(*_arguments):
+            raise left.pop(0)
+
+        monkeypatch.setattr(files, "read", read)
+        outcome = looking(source)
+        for _ in range(LOOKS):
+            assert outcome == []
+            threads.work()
+            clock.advance(PAUSE)
+        return over(outcome)
+
+    return look
+
+
+def test_a_file_that_is_written_again_and_again_is_a_failure(unsettled):
+    assert isinstance(unsettled(0), HookFailed)
+    assert isinstance(unsettled(LOOKS - 1), HookFailed)
+
+
+def test_a_file_that_stays_empty_is_no_session_yet(unsettled):
+    assert unsettled(LOOKS) is None
 
 
 def test_no_more_files_are_looked_at_than_may_be(source, threads, tmp_path):

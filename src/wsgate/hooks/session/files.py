@@ -16,7 +16,15 @@ SETTLED: Final = 0.5
 
 
 class Unsettled(Exception):
-    """A script is writing it, as far as can be told: look again soon."""
+    """A script is writing it, as far as can be told: look again soon.
+
+    `is_empty` says that there was nothing in it, which is so before a script writes anything, and
+    for a moment when it makes a session shorter.
+    """
+
+    def __init__(self, *, is_empty: bool) -> None:
+        super().__init__()
+        self.is_empty = is_empty
 
 
 class NotToBeRead(Exception):
@@ -127,8 +135,9 @@ def _read_open(file: int, rules: Rules, now: float) -> bytes | None:
         return None
     if len(data) > rules.max_size:
         raise NotToBeRead(f"is longer than max_size = {rules.max_size} bytes")
-    if is_locked and not _is_settled(before, after, now):
-        raise Unsettled
+    # Cutting a file short shows before its time of change does (ext4), so nothing may be half.
+    if is_locked and not (data and _is_settled(before, after, now)):
+        raise Unsettled(is_empty=not data)
     return data
 
 

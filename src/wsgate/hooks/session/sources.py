@@ -58,18 +58,25 @@ class Files:
         self._under_way: set[object] = set()
 
     async def look_up(self, session: str) -> bytes | None:
-        """As `Source.look_up`. A file that is being written is looked at again, for a second."""
+        """As `Source.look_up`. A file that is being written is looked at again, for a second.
+
+        One that is empty all that time is that of a script which has nothing saved yet.
+        """
         path = self._place.path(session)
+        was_filled = False
         for _ in range(LOOKS):
             try:
                 found: bytes | None = await self._look(path)
-            except Unsettled:
+            except Unsettled as unsettled:
+                was_filled = was_filled or not unsettled.is_empty
                 await deferLater(self._services.reactor, PAUSE)
             except NotToBeRead as error:
                 raise HookFailed(f"the file of a session {error}") from None
             else:
                 return found
-        raise HookFailed("the file of a session is being written again and again")
+        if was_filled:
+            raise HookFailed("the file of a session is being written again and again")
+        return None
 
     def _look(self, path: str) -> Awaitable[bytes | None]:
         if len(self._under_way) >= MOST:
