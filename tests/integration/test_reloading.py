@@ -1,6 +1,7 @@
 """SIGHUP with real processes: settings change, nothing is lost, and a bad file changes nothing."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -31,7 +32,13 @@ file_put_contents(__DIR__ . '/begun', "$said\\n", FILE_APPEND | LOCK_EX);
 usleep(1000 * (int) $said);
 echo 'slept ' . ini_get('memory_limit');
 """
-SCRIPTS = {"one.php": NAMED, "two.php": NAMED, "slow.php": SLOW}
+# Three lines, of which the last two come a little later.
+STREAM = """<?php
+header('Wsgate-Stream: lines');
+while (ob_get_level()) ob_end_flush();
+foreach (['a', 'b', 'c'] as $line) { echo "$line\\n"; flush(); usleep(400000); }
+"""
+SCRIPTS = {"one.php": NAMED, "two.php": NAMED, "slow.php": SLOW, "stream.php": STREAM}
 
 
 class File:
@@ -159,6 +166,30 @@ def test_a_new_path_is_served_and_one_that_is_gone_is_closed():
         assert running.ask("x", "/two").startswith("two.php ")
         assert running.stop() == 0
         assert tally(running.log()) == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "enough", "too_few", "status"),
+    [("stream_messages", 3, 2, 502), ("stream_bytes", 6, 5, 502), ("stream_timeout", 60, 0.1, 504)],
+)
+def test_limits_of_streams_change_for_those_that_begin_after(limit, enough, too_few, status):
+    def text(value):
+        return one(script="stream.php") + f"[limits]\n{limit} = {value}\n"
+
+    def streamed(client):
+        client.send("x")
+        said = [client.recv(timeout=20)]
+        while not said[-1].startswith("{"):
+            said.append(client.recv(timeout=20))
+        return len(said) - 1, json.loads(said[-1])
+
+    with configured(text(enough)) as (running, file), running.connect() as client:
+        assert streamed(client)[1].get("error") is None
+        file.reload(text(too_few))
+        messages, end = streamed(client)
+        assert (messages < 3, end["error"]["status"]) == (True, status)
+        file.reload(text(enough))
+        assert streamed(client)[0] == 3
 
 
 def test_limits_change_for_those_who_come_after():
