@@ -70,7 +70,7 @@ class MariaDBServer(ServerProcess):
     def __init__(self, *options: str) -> None:
         super().__init__("mysql")
         self.url = f"mysql://app:{ESCAPED}@127.0.0.1:{self.port}/app"
-        self._options = options
+        self.options = list(options)
         subprocess.run(["cp", "-a", _template(), self.folder / "data"], check=True)
 
     def arguments(self) -> list[str]:
@@ -78,7 +78,7 @@ class MariaDBServer(ServerProcess):
             *(PROGRAM, "--no-defaults", *_user(), f"--datadir={self.folder}/data"),
             *(f"--port={self.port}", "--bind-address=127.0.0.1", *SMALL),
             *(f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid"),
-            *self._options,
+            *self.options,
         ]
 
     def is_ready(self) -> bool:

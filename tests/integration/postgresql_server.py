@@ -63,14 +63,14 @@ class PostgreSQLServer(ServerProcess):
     def __init__(self, *options: str) -> None:
         super().__init__("postgres")
         self.url = f"postgresql://app:{ESCAPED}@127.0.0.1:{self.port}/postgres"
-        self._options = options
+        self.options = list(options)
         subprocess.run(["cp", "-a", _template(), self.folder / "data"], check=True)
 
     def arguments(self) -> list[str]:
         return [
             *(program("postgres"), "-D", f"{self.folder}/data", "-p", str(self.port)),
             *("-k", str(self.folder), "-c", "listen_addresses=127.0.0.1"),
-            *(*FAST, *self._options),
+            *(*FAST, *self.options),
         ]
 
     def user(self) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 import threading
+from pathlib import Path
 
 import psycopg
 import pymysql
@@ -11,9 +13,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
-from tests.integration.mariadb_server import ESCAPED, PASSWORD, mariadb_server
-from tests.integration.postgresql_server import postgresql_server
+from tests.integration.mariadb_server import ESCAPED, PASSWORD, MariaDBServer, mariadb_server
+from tests.integration.postgresql_server import PostgreSQLServer, postgresql_server
+from tests.integration.server_process import running
 from tests.integration.store_cases import StoreTestCase, babbler
+from tests.integration.test_tls_service import Authority
 from wsgate.stores import (
     StoreAnswer,
     StoreAway,
@@ -46,6 +50,11 @@ ATTACKS = (
     "0",
     "",
 )
+
+
+def made(folder):
+    folder.mkdir()
+    return folder
 
 
 class SQLCases:
@@ -236,6 +245,28 @@ class SQLCases:
             for text in (line, repr(vars(store)), str(vars(store._driver).keys())):
                 self.assertNotIn("hunter2", text)
 
+    async def test_over_tls_the_certificate_and_its_name_are_verified(self):
+        with tempfile.TemporaryDirectory() as folder:
+            authority, other = (Authority(made(Path(folder, name))) for name in ("ours", "another"))
+            # It is for 127.0.0.1 too.
+            authority.issue("db.example")
+            server = self.secure_server()
+            for kind in ("crt", "key"):
+                file = Path(shutil.copy(authority.folder / f"db.example.{kind}", server.folder))
+                file.chmod(0o600)
+                shutil.chown(file, server.folder.owner(), server.folder.group())
+            self.serve(running(server))
+            good = server.url + self.verified.format(authority.path)
+            store = await self.up(self.store(good))
+            self.assertIn("TLS", str(await store.query(self.cipher)))
+            for bad in (
+                server.url + self.verified.format(other.path),
+                good.replace("127.0.0.1", "localhost"),
+            ):
+                store = self.store(bad)
+                await self.error_of(store.query("select 1"), StoreAway)
+                self.assertFalse(store.is_up)
+
     async def test_the_password_comes_from_a_file(self):
         with self.server() as server:
             url = server.url.replace(":" + ESCAPED, "")
@@ -273,6 +304,14 @@ class TestPostgreSQLStore(SQLCases, StoreTestCase):
     echo = "select ?::text as v"
     who = "select pg_backend_pid() as n"
     impossible = ("\0",)
+    verified = "?sslmode=verify-full&sslrootcert={}"
+    cipher = "select version from pg_stat_ssl where pid = pg_backend_pid()"
+
+    def secure_server(self):
+        return PostgreSQLServer(
+            *("-c", "ssl=on", "-c", "ssl_cert_file=../db.example.crt"),
+            *("-c", "ssl_key_file=../db.example.key"),
+        )
 
     def server(self):
         return postgresql_server(
@@ -318,6 +357,14 @@ class TestMariaDBStore(SQLCases, StoreTestCase):
     echo = "select ? as v"
     who = "select connection_id() as n"
     impossible = ()
+    verified = "?ssl_ca={}"
+    cipher = "show session status like 'Ssl_version'"
+
+    def secure_server(self):
+        server = MariaDBServer()
+        for kind, option in (("crt", "cert"), ("key", "key")):
+            server.options.append(f"--ssl-{option}={server.folder}/db.example.{kind}")
+        return server
 
     def server(self):
         return mariadb_server("--max-connections=10", "--max-recursive-iterations=2000000")
