@@ -62,8 +62,8 @@ class Hooks:
         self._started: set[Link] = set()
         self._patience = 0.0
 
-    def _count(self, hook: str, outcome: str) -> None:
-        self.outcomes[hook, outcome] += 1
+    def _count(self, hook: str, outcome: str, times: int = 1) -> None:
+        self.outcomes[hook, outcome] += times
         if outcome == "timeout":
             self._services.channels.hit("hook_timeout")
 

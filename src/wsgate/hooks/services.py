@@ -28,6 +28,7 @@ class Services:
     """All open connections, of all processes where there is a bus."""
     stores: Mapping[str, Any]
     """Those of [stores], by name: `wsgate.stores` has their classes."""
-    count: Callable[[str, str], None]
-    """Adds one to the metric of a hook by its name in the settings and what happened, a short
-    word: `wsgate_hook_outcomes_total{hook,outcome}`."""
+    count: Callable[..., None]
+    """`count(name, word)` adds one to the metric of a hook by its name in the settings and what
+    happened, a short word: `wsgate_hook_outcomes_total{hook,outcome}`; a third argument that many.
+    """

@@ -57,12 +57,12 @@ class Around:
     def __init__(self, shelf=None, **options):
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.counts = Counter()
+        self._counts = Counter()
         self.timeouts = Timeouts(self.clock)
         self.channels = Channels(self.clock)
         self.services = made_services(
             self.clock,
-            lambda _name, outcome: self.counts.update([outcome]),
+            self._count,
             name="cache",
             route="/prices",
             timeouts=self.timeouts,
@@ -88,6 +88,15 @@ class Around:
         message = Message("1:1", payload, is_binary, php)
         given = self.cache.on_message(client, message)
         return Said(message.ask() if given is None else given)
+
+    def _count(self, name, outcome, times=1):
+        self._counts[outcome] += times
+
+    @property
+    def counts(self):
+        """What the metrics would say now."""
+        self.cache.figures()
+        return self._counts
 
     def purge(self, route=""):
         self.channels.notify(TOPIC, written(Purge(urandom(MARK_SIZE), route)))
