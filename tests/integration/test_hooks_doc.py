@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.gateway_process import gateway, twistd
+from tests.integration.gateway_process import Workplace, gateway, twistd
 from tests.pages import blocks, page
 
 PAGE = page("hooks.md")
@@ -19,7 +19,6 @@ START, PASSING, PLUGGED = blocks(PAGE, "toml")
 @contextlib.contextmanager
 def serving(folder, config, env=None, **modules):
     """A wsgate of `config` in a folder with the page's script and these modules."""
-    folder.chmod(0o755)
     for name, text in {"ws.php": PHP, "wsgate.toml": config}.items():
         (folder / name).write_text(text)
     for name, text in modules.items():
@@ -34,13 +33,25 @@ def serving(folder, config, env=None, **modules):
         yield running
 
 
+@contextlib.contextmanager
+def public_folder():
+    """One that PHP's user may read: every start of pytest closes its own to other users."""
+    place = Workplace()
+    try:
+        yield place.scripts
+    finally:
+        place.remove()
+
+
+@pytest.fixture
+def folder():
+    with public_folder() as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
-def door(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("door")
-    # pytest's folders are for their owner alone.
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
-    with serving(folder, START, door=DOOR) as running:
+def door():
+    with public_folder() as made, serving(made, START, door=DOOR) as running:
         yield running
 
 
@@ -67,24 +78,18 @@ def test_a_client_that_the_hook_refuses_hears_why(door):
     assert caught.value.response.body == b"This needs a key\n"
 
 
-def public(tmp_path):
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    return tmp_path
-
-
 def config(use, **options):
     lines = [f'{name} = "{value}"' for name, value in options.items()]
     head = ["[hooks.mine]", f'use = "{use}"']
     return "\n".join([*head, *lines, "[[route]]", 'script = "ws.php"', 'hooks = ["mine"]'])
 
 
-def test_a_database_in_a_thread(tmp_path):
-    with sqlite3.connect(tmp_path / "book.db") as book:
+def test_a_database_in_a_thread(folder):
+    with sqlite3.connect(folder / "book.db") as book:
         book.execute("create table guests (name text)")
         book.execute("insert into guests values ('ann')")
-    settings = config("guest:Guest", file=f"{tmp_path}/book.db")
-    with serving(public(tmp_path), settings, guest=GUEST) as running:
+    settings = config("guest:Guest", file=f"{folder}/book.db")
+    with serving(folder, settings, guest=GUEST) as running:
         with running.connect("/?name=ann") as client:
             client.send("hi")
             assert "hi" in client.recv(timeout=30)
@@ -92,11 +97,11 @@ def test_a_database_in_a_thread(tmp_path):
             pass
 
 
-def test_an_answer_of_php_is_seen_and_changed(tmp_path):
-    with serving(public(tmp_path), config("patient:Patient"), patient=PATIENT) as running:
-        (tmp_path / "ws.php").write_text("<?php echo 'php: ', file_get_contents('php://input');")
+def test_an_answer_of_php_is_seen_and_changed(folder):
+    with serving(folder, config("patient:Patient"), patient=PATIENT) as running:
+        (folder / "ws.php").write_text("<?php echo 'php: ', file_get_contents('php://input');")
         assert running.ask("hello") == "PHP: HELLO"
-        (tmp_path / "ws.php").write_text("<?php http_response_code(500);")
+        (folder / "ws.php").write_text("<?php http_response_code(500);")
         assert running.ask("hello") == "PHP is having a nap"
 
 
@@ -112,19 +117,19 @@ class Counter(Hook):
 """
 
 
-def test_a_failing_hook_is_passed_over_where_the_route_says_so(tmp_path):
-    with serving(public(tmp_path), PASSING, door=COUNTER) as running:
+def test_a_failing_hook_is_passed_over_where_the_route_says_so(folder):
+    with serving(folder, PASSING, door=COUNTER) as running:
         assert "hi" in running.ask("hi", "/news")
         assert "hook door:Counter failed at message" in running.log()
         assert "RuntimeError in line 9 of door.py" in running.log()
-    with serving(tmp_path, PASSING.replace('"pass"', '"refuse"'), door=COUNTER) as running:
+    with serving(folder, PASSING.replace('"pass"', '"refuse"'), door=COUNTER) as running:
         assert "not available, try again later" in running.ask("hi", "/news")
 
 
-def test_a_plugin_is_found_by_its_name(tmp_path):
-    plugins = tmp_path / "package/twisted/plugins"
+def test_a_plugin_is_found_by_its_name(folder):
+    plugins = folder / "package/twisted/plugins"
     plugins.mkdir(parents=True)
     (plugins / "greeter.py").write_text(PLUGIN)
-    env = {"PYTHONPATH": f"{tmp_path}/package"}
-    with serving(public(tmp_path), PLUGGED, env) as running:
+    env = {"PYTHONPATH": f"{folder}/package"}
+    with serving(folder, PLUGGED, env) as running:
         assert running.ask("x", "/hello") == "ahoy"
