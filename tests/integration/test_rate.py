@@ -29,14 +29,14 @@ echo $said;
 
 
 @contextlib.contextmanager
-def served(config, *options, chat=CHAT):
+def served(config, *options, chat=CHAT, files=None):
     """A gateway with a configuration of the page."""
     port = free_port()
     text = config.replace('"tcp:8080"', f'"tcp:{port}:interface=127.0.0.1"')
     with gateway(
         *("--config", "{scripts}/wsgate.toml", "--port", "tcp:{port}:interface=127.0.0.1"),
         *("--control", "unix:{folder}/control.sock", ANY, *options),
-        scripts={"wsgate.toml": text, "chat.php": chat},
+        scripts={"wsgate.toml": text, "chat.php": chat, **(files or {})},
         script=None,
         port=None,
         workers=None,
@@ -238,3 +238,35 @@ def test_a_redis_that_does_not_answer_holds_nobody_up_for_long(stack):
         finally:
             redis.process.send_signal(signal.SIGCONT)
         assert "the bus does not answer" in node.gateway.log()
+
+
+DOOR = """
+from wsgate.hooks import Hook
+
+
+class Door(Hook):
+    def __init__(self, services):
+        pass
+
+    def on_connect(self, connection):
+        connection.bind_user(connection.query("me"))
+"""
+
+
+def test_behind_a_hook_that_knows_the_user_and_changed_by_sighup(stack):
+    strict = SLOW.replace('hooks = ["calm"]', 'hooks = ["door:Door", "calm"]').replace("40", "3")
+    with served(strict, files={"door.py": DOOR}) as node:
+
+        def come(me):
+            connection = node.gateway.connect(f"/chat?me={me}").__enter__()
+            stack.callback(connection.close)
+            return connection
+
+        ann, other = come("ann"), come("ann")
+        assert say([ann, other], 8) == 3
+        assert say([come("bob")], 8) == 3
+        file = node.gateway.place.scripts / "wsgate.toml"
+        file.write_text(file.read_text().replace("burst = 3", "burst = 5"))
+        node.gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "new settings taken" in node.gateway.log(), 10, "reloaded")
+        assert say([come("cid")], 8) == 5
