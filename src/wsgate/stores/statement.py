@@ -55,7 +55,7 @@ _TOKENS: dict[Dialect, re.Pattern[str]] = {
         re.VERBOSE,
     ),
     "mysql": re.compile(
-        rf"""(?P<name>{_NAME}|[0-9]+{_NAME})
+        rf"""(?P<name>{_NAME}|[0-9]+(?:{_NAME})?)
         | (?P<tag>\$\$)
         | (?P<line>\#[^\n]*|--(?=[\x00-\x20]|\Z)[^\n]*)
         | (?P<special>/\*M?!)
