@@ -128,3 +128,15 @@ def test_closing_drops_what_is_set_and_the_timer():
     timeouts.call_later(1, fired.append, "again")
     clock.advance(2)
     assert fired == ["again"]
+
+
+def test_one_of_them_may_close_it_all():
+    clock = Clock()
+    timeouts = Timeouts(clock)
+    ran = []
+    timeouts.call_later(0.1, timeouts.close)
+    timeouts.call_later(0.1, ran.append, 1)
+    timeouts.call_later(0.2, ran.append, 2)
+    clock.advance(1)
+    assert not len(timeouts)
+    assert not clock.getDelayedCalls()

@@ -73,7 +73,8 @@ class Timeouts:
         left = self._at_once
         try:
             for bucket in sorted(b for b in self._buckets if b <= now):
-                members = self._buckets[bucket]
+                # One of them may have closed it all.
+                members = self._buckets.get(bucket, {})
                 while members and left:
                     timeout = next(iter(members))
                     del members[timeout]
@@ -84,7 +85,7 @@ class Timeouts:
                         return
                 if members:
                     return
-                del self._buckets[bucket]
+                self._buckets.pop(bucket, None)
         finally:
             self._arm_next()
 
