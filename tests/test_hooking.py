@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from wsgate import config as settings
 from wsgate.channels import Channels
+from wsgate.config.cache import CacheOptions
 from wsgate.gateway import HookedConversation
 from wsgate.gateway import Route as Served
 from wsgate.hooking import Hooks
@@ -155,6 +156,31 @@ def test_one_that_is_unchanged_is_made_anew_unless_it_outlasts_a_reload(did):
     assert did == [("start", "door")]
     assert house.settle("Memory", name="other").hook is not first
     assert did[1:] == [("start", "other"), ("stop", "door")]
+
+
+def test_one_whose_store_is_another_now_is_made_anew(monkeypatch, did):
+    stores = {"answers": object()}
+    hooks = Hooks(Clock(), Channels(Clock()), stores)
+    monkeypatch.setattr("wsgate.hooking.make_hook", lambda *_: Memory(None))
+    named = {
+        "cache": settings.NamedHook(
+            name="cache", use="cache", options=CacheOptions(store="answers")
+        )
+    }
+    route = settings.Route(path="/", script="/w.php", hooks=("cache",))
+    asked = settings.Settings(hooks=named, routes=(route,))
+
+    def served():
+        hooks.serve(hooks.make(asked, [route]), asked, [route], [made := FakeRoute()], None)
+        return made.hook
+
+    first = served()
+    assert served() is first
+    stores["answers"] = object()
+    assert served() is not first
+    second = served()
+    del stores["answers"]
+    assert served() is not second
 
 
 def test_one_that_cannot_begin_stops_the_start(did):

@@ -56,6 +56,8 @@ class Hooks:
             count=self._count,
         )
         self._made: Made = {}
+        self._had: Mapping[Any, Any] = {}
+        """The stores that these were made with."""
         self._chains: list[Chain] = []
         """Those that connections have, or will."""
         self._is_running = False
@@ -99,7 +101,9 @@ class Hooks:
     def _link(self, named: settings.NamedHook, path: str) -> Link:
         for before, link in self._made.get(path, ()):
             if before == named and getattr(link.hook, "outlasts_reload", False):
-                return link
+                store = getattr(named.options, "store", None)
+                if self._had.get(store) is self._services.stores.get(store):
+                    return link
         return Link(named.name, make_hook(named, self._services, path))
 
     def serve(
@@ -113,6 +117,7 @@ class Hooks:
         """Let `routes` have the hooks that were made for them, and no others."""
         before, self._chains = self._chains, []
         self._made = made
+        self._had = dict(self._services.stores)
         limits = asked.limits
         self._patience = limits.hook_timeout
         passing = {route.path for route in wanted if route.on_hook_failure == "pass"}
