@@ -103,19 +103,6 @@ def test_a_timeout_set_while_one_runs_is_kept():
     assert fired == ["again"]
 
 
-def test_a_function_may_close_while_others_are_due():
-    clock = Clock()
-    timeouts = Timeouts(clock)
-    fired = []
-    timeouts.call_later(1, timeouts.close)
-    for delay in (1, 2, 3):
-        timeouts.call_later(delay, fired.append, delay)
-    clock.advance(5)
-    assert fired == []
-    assert clock.getDelayedCalls() == []
-    assert len(timeouts) == 0
-
-
 def test_closing_drops_what_is_set_and_the_timer():
     clock = Clock()
     timeouts = Timeouts(clock)

@@ -73,19 +73,18 @@ class Timeouts:
         left = self._at_once
         try:
             for bucket in sorted(b for b in self._buckets if b <= now):
-                # One of them may have closed it all.
-                members = self._buckets.get(bucket, {})
+                members = self._buckets[bucket]
                 while members and left:
                     timeout = next(iter(members))
                     del members[timeout]
                     left -= 1
                     timeout.run()
                     if self._buckets.get(bucket) is not members:
-                        # It has closed all.
+                        # It has closed it all.
                         return
                 if members:
                     return
-                self._buckets.pop(bucket, None)
+                del self._buckets[bucket]
         finally:
             self._arm_next()
 
