@@ -215,6 +215,63 @@ def test_what_is_wrong_with_a_hook_is_one_line(hook, says, check, tmp_path):
     assert says in line
 
 
+ASKS = """
+from wsgate.hooks import Answer, Hook
+
+
+class Asks(Hook):
+    asks = True
+
+    def __init__(self, services):
+        self.seen = []
+
+    async def on_message(self, connection, message):
+        if message.text == "seen":
+            return Answer(repr(self.seen).encode())
+        try:
+            answer = await message.ask()
+        except Exception as error:
+            self.seen.append(type(error).__name__)
+            raise
+        self.seen.append(None if answer.payload is None else bytes(answer.payload))
+        return answer
+"""
+
+ASKED = """<?php
+$said = file_get_contents('php://input');
+if ($said === 'stream') {
+    header('Wsgate-Stream: lines');
+    foreach (['one', 'two'] as $line) { echo "$line\\n"; flush(); usleep(50000); }
+} elseif ($said === 'fail') {
+    http_response_code(500);
+} elseif ($said === 'die') {
+    posix_kill(getmypid(), 9);
+} else {
+    echo "php: $said";
+}
+"""
+
+
+def test_a_hook_sees_what_php_says_be_it_a_stream_a_failure_or_nothing():
+    scripts = {
+        "ws.php": ASKED.replace("\\\\n", "\\n"),
+        "asks.py": ASKS,
+        "wsgate.toml": '[[route]]\nscript = "ws.php"\nhooks = ["asks:Asks"]\n',
+    }
+    with hooked(scripts=scripts) as running, running.connect() as client:
+        for text in ("hi", "stream", "fail", "die", "seen"):
+            client.send(text)
+        got = [client.recv(timeout=30) for _ in range(7)]
+        assert got[:3] == ["php: hi", "one", "two"]
+        assert '"stream":"end"' in got[3]
+        assert '"status":500,"reason":"the script failed"' in got[4]
+        assert '"status":502,"reason":"the backend closed the connection"' in got[5]
+        assert got[6] == "[b'php: hi', None, 'ScriptFailed', 'ResponseNeverReceived']"
+        client.close()
+        assert running.stop() == 0
+        assert tally(running.log()) == (5, 3, 2, 0)
+
+
 def test_of_many_clients_that_come_and_go_every_message_is_counted():
     with hooked() as running:
 
