@@ -56,7 +56,7 @@ class Hooks:
             count=self._count,
         )
         self._made: Made = {}
-        self._had: Mapping[Any, Any] = {}
+        self._had: Mapping[str, Any] = {}
         """The stores that these were made with."""
         self._chains: list[Chain] = []
         """Those that connections have, or will."""
@@ -101,7 +101,7 @@ class Hooks:
     def _link(self, named: settings.NamedHook, path: str) -> Link:
         for before, link in self._made.get(path, ()):
             if before == named and getattr(link.hook, "outlasts_reload", False):
-                store = getattr(named.options, "store", None)
+                store = getattr(named.options, "store", None) or ""
                 if self._had.get(store) is self._services.stores.get(store):
                     return link
         return Link(named.name, make_hook(named, self._services, path))
