@@ -87,7 +87,9 @@ class Around:
 
         message = Message("1:1", payload, is_binary, php)
         given = self.cache.on_message(client, message)
-        return Said(message.ask() if given is None else given)
+        said = Said(message.ask() if given is None else given)
+        said.asked = asked
+        return said
 
     def _count(self, name, outcome, times=1):
         self._counts[outcome] += times

@@ -244,6 +244,8 @@ def test_the_client_that_asked_may_leave_while_the_store_is_asked():
     own.waits.cancel()
     shelf.mood = None
     waits.callback([None, None])
+    assert own.asked == []
+    assert len(waiting.asked) == 1
     one.php_says(b"7")
     assert waiting.payload == b"7"
 

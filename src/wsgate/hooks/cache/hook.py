@@ -197,7 +197,7 @@ class Cache(Hook):
         waits = flight.wait()
         asker = Asker(connection)
         # Of its own: the client that asked may leave, and what waits for it ends.
-        Deferred.fromCoroutine(self._fly(primary, key, asker, message, flight, self._elsewhere))
+        Deferred.fromCoroutine(self._fly(primary, key, asker, message, flight, waits))
         landing = await waits
         self._count(landing.outcome)
         return landing.given()
@@ -224,10 +224,15 @@ class Cache(Hook):
         asker: Asker,
         message: Message,
         flight: Flight,
-        elsewhere: Elsewhere | None,
+        waits: Deferred[Landing] | None,
     ) -> None:
         try:
-            found = await elsewhere.find(primary, asker) if elsewhere is not None else None
+            found = None
+            if waits is not None and self._elsewhere is not None:
+                found = await self._elsewhere.find(primary, asker)
+                if waits.called:
+                    # PHP gets no message of a client that has left before; others may be waiting.
+                    raise CancelledError
             if flight.epoch != self._epoch:
                 found = None
             landing = self._reuse(primary, asker, message, found)
