@@ -90,7 +90,7 @@ def test_faults_of_a_server_are_errors_in_time_and_within_memory(authority):
         status, _ = fetched(authority.path, f"{address}/jwks")
     assert all(isinstance(result, str) for result in results), results
     for why, words in (
-        (results[0], "its server answers 302"),
+        (results[0], "its server answers 302; redirects are not followed, name where it leads"),
         (results[1], "more than 256KiB"),
         (results[2], "took longer than 5 s"),
         (results[3], "broke off"),

@@ -71,10 +71,24 @@ class _Endpoints:
         host = uri.host.decode("ascii").strip("[]")
         endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=TIMEOUT)
         if uri.scheme == b"http":
-            return endpoint
+            return _Quiet(endpoint)
         options = optionsForClientTLS(host, trustRoot=self._roots)
         mend = "name its authority in jwks_authority"
-        return SecureEndpoint(wrapClientTLS(options, endpoint), host, "jwks_url", mend)
+        return _Quiet(SecureEndpoint(wrapClientTLS(options, endpoint), host, "jwks_url", mend))
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    """An endpoint whose factories write no line when they start and stop."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Twisted: connect."""
+        factory.noisy = False
+        connected: Deferred[Any] = self._endpoint.connect(factory)
+        return connected
 
 
 def _document(response: IResponse) -> Deferred[Fetched]:
@@ -94,8 +108,10 @@ class _Body(Protocol):
 
     def connectionMade(self) -> None:
         """Twisted: the body begins."""
-        if self._response.code != 200:
-            self._fail(f"its server answers {self._response.code}")
+        code = self._response.code
+        if code != 200:
+            mend = "; redirects are not followed, name where it leads" if 300 <= code < 400 else ""
+            self._fail(f"its server answers {code}{mend}")
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: some of it."""
