@@ -70,6 +70,20 @@ class Reconnecting(Generic[C]):
         self._since = 0.0
         self._is_up = False
         self._stopped: Deferred[None] | None = None
+        self._wait_for_first: list[Deferred[None]] | None = []
+
+    def first_attempt(self) -> Deferred[None] | None:
+        """Fires when the first attempt to connect is over, well or not; None: it is."""
+        if self._wait_for_first is None:
+            return None
+        over: Deferred[None] = Deferred()
+        self._wait_for_first.append(over)
+        return over
+
+    def _first_is_over(self) -> None:
+        waiting, self._wait_for_first = self._wait_for_first, None
+        for over in waiting or ():
+            over.callback(None)
 
     @property
     def is_up(self) -> bool:
@@ -102,6 +116,7 @@ class Reconnecting(Generic[C]):
         elif self._connecting is not None:
             self._connecting.cancel()
         else:
+            self._first_is_over()
             stopped.callback(None)
         return stopped
 
@@ -124,6 +139,7 @@ class Reconnecting(Generic[C]):
         self._since = self._reactor.seconds()
         self.connects += 1
         self._told.up()
+        self._first_is_over()
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
@@ -138,6 +154,7 @@ class Reconnecting(Generic[C]):
         if self._stopped is not None:
             if was_up:
                 self._told.down("wsgate stops")
+            self._first_is_over()
             self._stopped.callback(None)
             return
         served = self._reactor.seconds() - self._since if was_up else 0.0
@@ -146,3 +163,4 @@ class Reconnecting(Generic[C]):
         self._timer = self._reactor.callLater(pause, self.start)
         tell: Callable[[str], None] = self._told.down if was_up else self._told.failed
         tell(why)
+        self._first_is_over()

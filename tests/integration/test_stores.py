@@ -34,6 +34,11 @@ class TestRedisStore(StoreTestCase):
         self.assertEqual(await store.run(lua, ["n"], 2), 4)
         self.assertEqual(store.outcomes["answered"], 5)
 
+    async def test_what_is_asked_in_the_moment_after_the_start_waits_until_redis_is_reached(self):
+        store = self.store(self.serve(redis_server()).url)
+        self.assertFalse(store.is_up)
+        self.assertEqual(await store.ask("PING"), b"PONG")
+
     async def test_what_redis_refuses_is_its_answer(self):
         store = await self.up(self.store(self.serve(redis_server()).url))
         await store.ask("SET", "k", "v")
@@ -103,6 +108,11 @@ class TestMemcachedStore(StoreTestCase):
         self.assertEqual(await store.get("new"), b"")
         self.assertIs(await store.delete("k"), True)
         self.assertIs(await store.delete("k"), False)
+
+    async def test_what_is_asked_in_the_moment_after_the_start_waits_until_it_is_reached(self):
+        store = self.store(self.serve(memcached_server()).url)
+        self.assertFalse(store.is_up)
+        self.assertIsNone(await store.get("k"))
 
     async def test_many_requests_share_the_connection(self):
         store = await self.up(self.store(self.serve(memcached_server()).url, waiting=1000))

@@ -79,6 +79,30 @@ def test_what_is_asked_before_redis_is_there_fails_at_once(client):
     assert client.told.events == ["up"]
 
 
+def test_who_waits_for_the_first_attempt_hears_when_it_is_over(client, clock):
+    waits = client.first_attempt()
+    connection = client.endpoint.succeed()
+    assert not waits.called
+    connection.dataReceived(GREETING)
+    assert waits.called
+    assert client.first_attempt() is None
+    connection.connectionLost()
+    assert client.first_attempt() is None
+
+
+@pytest.mark.parametrize("end", ["failed", "ended while greeting", "stopped"])
+def test_an_attempt_in_vain_is_over_too(client, clock, end):
+    waits = client.first_attempt()
+    if end == "failed":
+        client.endpoint.fail()
+    elif end == "stopped":
+        client.stop()
+    else:
+        client.endpoint.succeed().connectionLost()
+    assert waits.called
+    assert client.first_attempt() is None
+
+
 def test_it_tries_again_with_growing_pauses(client, clock):
     for attempts in range(1, 4):
         assert len(client.endpoint.attempts) == attempts

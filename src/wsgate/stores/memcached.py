@@ -143,7 +143,7 @@ class MemcachedStore(OneConnection[Reconnecting[MemcachedConnection]]):
                 return fail(away(self.name))
             return connection.ask(request, due, key).addCallback(_taken)
 
-        return self._ask(begin, self._translate)
+        return self._ask(lambda: self._when_tried(begin), self._translate)
 
     def _make(self, recipe: Recipe) -> Reconnecting[MemcachedConnection]:
         address, seconds = addresses.parse(recipe.settings.url), recipe.settings.connect_timeout

@@ -150,6 +150,8 @@ class Lasting(Protocol):
 
     def stop(self) -> Deferred[None]: ...
 
+    def first_attempt(self) -> Deferred[None] | None: ...
+
 
 L = TypeVar("L", bound=Lasting)
 
@@ -192,6 +194,14 @@ class OneConnection(Store, Generic[L]):
         client.start()
         self._leaving.append(before)
         self._timeouts.call_later(patience, self._retire, before)
+
+    def _when_tried(self, ask: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Ask; at first, once it is known whether the store is there.
+
+        So clients that come back in the moment after a start are not turned away for nothing.
+        """
+        first = self._client.first_attempt()
+        return ask() if first is None else first.addCallback(lambda _: ask())
 
     def _retire(self, client: L) -> None:
         if client in self._leaving:
