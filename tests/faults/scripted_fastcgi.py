@@ -26,6 +26,8 @@ class Request(NamedTuple):
     params: dict[bytes, bytes]
     stdin: bytes
     keeps_connection: bool
+    connection: int
+    """The number of the connection that it came on, in the order in which they were made."""
 
     @property
     def message_id(self) -> str:
@@ -171,19 +173,19 @@ class ScriptedFastCGI:
                 return
             with self._lock:
                 self._connections.add(connection)
-                self.accepted += 1
+                self.accepted = number = self.accepted + 1
                 self.open += 1
                 self.most_open = max(self.most_open, self.open)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
         if connection.family == socket.AF_INET:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             with contextlib.suppress(OSError, EOFError):
                 stream = connection.makefile("rb")
                 with stream:
-                    while self._serve_one(connection, stream):
+                    while self._serve_one(connection, stream, number):
                         pass
         finally:
             connection.close()
@@ -191,8 +193,8 @@ class ScriptedFastCGI:
                 self._connections.discard(connection)
                 self.open -= 1
 
-    def _serve_one(self, connection: socket.socket, stream) -> bool:
-        request = self._read(stream)
+    def _serve_one(self, connection: socket.socket, stream, number: int) -> bool:
+        request = self._read(stream, number)
         with self._lock:
             self.runs[request.message_id] += 1
             self.requests.append(request)
@@ -229,7 +231,7 @@ class ScriptedFastCGI:
         finally:
             connection.settimeout(None)
 
-    def _read(self, stream) -> Request:
+    def _read(self, stream, number: int) -> Request:
         params, stdin, flags = b"", b"", 0
         while True:
             type, content, padding = self._read_record(stream)
@@ -249,7 +251,7 @@ class ScriptedFastCGI:
         pairs = self._pairs(params)
         length = int(pairs.get(b"CONTENT_LENGTH", b"-1") or b"0")
         self._require(length == len(stdin), f"CONTENT_LENGTH {length}, STDIN {len(stdin)}")
-        return Request(pairs, stdin, bool(flags & 1))
+        return Request(pairs, stdin, bool(flags & 1), number)
 
     def _read_record(self, stream) -> tuple[int, bytes, int]:
         header = stream.read(8)
