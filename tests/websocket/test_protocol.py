@@ -328,6 +328,32 @@ def test_a_violation_is_told_by_its_close_code_and_php_is_not_asked(data, code):
     assert not gateway.transport.aborted
 
 
+VIOLATIONS = [
+    frame(3, b"x" * 130),
+    b"\xf1" + frame(TEXT, b"x" * 130)[1:],
+    frame(PING, b"x" * 126),
+    frame(0, b"x" * 5),
+    b"\xff" * 14,
+]
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+@pytest.mark.parametrize("before", [b"", frame(TEXT, b"1")])
+def test_any_split_of_a_violation_ends_with_one_close_and_waits_for_the_clients(violation, before):
+    for cut in range(len(violation) + 1):
+        gateway = Gateway()
+        gateway.open()
+        gateway.receive(before + violation[:cut])
+        gateway.receive(violation[cut:])
+        if before:
+            gateway.pool.answer(b"one")
+        assert close_frame(gateway)[0] == 1002
+        assert not gateway.transport.disconnecting
+        if violation != VIOLATIONS[-1]:
+            gateway.receive(frame(CLOSE, b"\x03\xea"))
+            assert gateway.transport.disconnecting
+
+
 def test_a_message_of_the_limit_passes():
     gateway = Gateway(max_message_size=1000, max_frame_size=1000)
     gateway.open()

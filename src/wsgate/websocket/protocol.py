@@ -200,8 +200,13 @@ class GatewayProtocol(LastingProtocol):
         return closed
 
     def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
-        """Autobahn found a violation: close with `code`, after the answers that are due."""
-        if self._held is not None:
+        """Autobahn found a violation: close with `code`, after the answers that are due.
+
+        Only the first of a connection counts. Autobahn judges a frame anew with each piece of its
+        header that comes, and would take that for a second fault, upon which it does not wait for
+        the client's close.
+        """
+        if self._held is not None or self.failedByMe:
             return
         if self._is_owing():
             # Makes Autobahn skip the rest of the frame that is at fault.
