@@ -534,3 +534,15 @@ def test_a_path_may_accept_another_proof_than_the_token():
     ]:
         sent, _ = interface.ask((get % (target, headers)).encode())
         assert sent.split()[1] == status, (target, headers)
+
+
+@pytest.mark.parametrize(
+    ("token", "given", "may_all"),
+    [(TOKEN, "mine", False), (TOKEN, TOKEN.decode(), True), (None, "mine", True), (None, "", True)],
+)
+def test_an_action_knows_by_which_proof_it_was_reached(token, given, may_all):
+    interface = Interface(token, action=lambda asked: told(200, asked.may_all))
+    (it,) = interface.factory.endpoints
+    interface.factory.endpoints = [it._replace(proof=lambda given: given == "Bearer mine")]
+    get = f"GET /it HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {given}\r\n\r\n"
+    assert read(interface.ask(get.encode())[0])[2] is may_all

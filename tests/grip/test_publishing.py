@@ -48,9 +48,11 @@ class Stage:
             self.channels.subscribe(one, room)
         return one
 
-    def publish(self, *items, authorization="", accept="*/*", path="/publish/", body=None):
+    def publish(
+        self, *items, authorization="", accept="*/*", path="/publish/", body=None, may_all=True
+    ):
         body = json.dumps({"items": items}).encode() if body is None else body
-        asked = Asked("POST", path, accept, body, authorization=authorization)
+        asked = Asked("POST", path, accept, body, authorization=authorization, may_all=may_all)
         results = []
         given = answer(self.endpoints, asked)
         if not hasattr(given, "status"):
@@ -147,6 +149,15 @@ def test_whoever_signs_with_a_routes_key_reaches_that_routes_channels(stage):
     assert (one.got, two.got, plain.got) == ([b"x"], [b"y"], [b"z"])
 
 
+@pytest.mark.parametrize("late", [token(SECRET, exp=1), token("a key of before"), ""])
+def test_a_proof_that_ends_before_the_body_comes_opens_no_channels_of_others(stage, late):
+    """It was judged with the header; then its time was over, or the key exchanged."""
+    everything = stage.member("1", "a", "one-a", "two-a")
+    given = stage.publish(item("x"), authorization=late, may_all=False)
+    assert given.status == 401
+    assert everything.got == []
+
+
 @pytest.mark.parametrize(
     ("authorization", "proved"),
     [
@@ -218,5 +229,6 @@ def test_a_query_is_passed_over(stage):
     member = stage.member("1", "room")
     item = {"channel": "room", "formats": {"ws-message": {"content": "x"}}}
     body = json.dumps({"items": [item]}).encode()
-    ensureDeferred(answer(stage.endpoints, Asked("POST", "/publish/", body=body, query="a=1")))
+    asked = Asked("POST", "/publish/", body=body, query="a=1", may_all=True)
+    ensureDeferred(answer(stage.endpoints, asked))
     assert member.got == [b"x"]

@@ -26,6 +26,8 @@ KEY = "a-key-that-is-long-enough-to-be-taken"
 TOKEN = "0123456789abcdef0123456789abcdef"
 AUTOLOAD = os.environ.get("WSGATE_PHP_GRIP_AUTOLOAD", "")
 
+NEWS = {"content": "news"}
+
 CONFIG = """
 [gateway]
 control_token_file = "token"
@@ -212,6 +214,25 @@ def test_the_key_of_one_route_does_not_reach_the_channels_of_another(served):
         publish(served, "shared", {"content": "for the other"}, key=bytes(range(32)))
         assert one.recv(timeout=10) == "for one"
         assert other.recv(timeout=10) == "for the other"
+
+
+def test_a_key_that_is_exchanged_while_a_body_comes_opens_no_channel_of_another_route():
+    with grip() as running, enter(running, "late") as client:
+        body = json.dumps({"items": [{"channel": "late", "formats": {"ws-message": NEWS}}]})
+        signed = jwt.encode({"iss": "app", "exp": 2**33}, bytes(range(32)), "HS256")
+        host, port = running.control.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as publisher:
+            publisher.sendall(
+                b"POST /publish/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                b"Content-Length: %d\r\nAuthorization: Bearer %s\r\n\r\n"
+                % (len(body), signed.encode())
+            )
+            assert publisher.recv(1000).startswith(b"HTTP/1.1 100 ")
+            running.place.write("other-key", "another-key-of-this-route-and-longer")
+            publisher.sendall(body.encode())
+            assert publisher.recv(1000).startswith(b"HTTP/1.1 401 ")
+        client.send("x")
+        assert client.recv(timeout=10) == "1 x"
 
 
 def test_php_knows_the_gateway_and_no_client_can_pass_for_it(served):

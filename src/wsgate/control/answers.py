@@ -17,6 +17,8 @@ class Asked(NamedTuple):
 
     `path` and `query` are as sent; `parts` are those of the path that stand where a template has a
     `Part` or None, decoded; `values` are the query's, by the names of the operation's parameters.
+    `may_all` says whether who asks may ask everything; else the endpoint's `proof` has let it in,
+    which may not hold any more.
     """
 
     method: str
@@ -28,6 +30,7 @@ class Asked(NamedTuple):
     content_type: str = ""
     authorization: str = ""
     values: Mapping[str, Any] = {}
+    may_all: bool = False
 
 
 class Answer(NamedTuple):

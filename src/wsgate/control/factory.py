@@ -101,8 +101,7 @@ class ControlFactory(HTTPFactory):
     def refusal(self, request: Request, path: bytes, length: int | None) -> Answer | None:
         """Why a request is not even read to its end; None if it is. `path` is as sent."""
         headers = request.requestHeaders
-        given = headers.getRawHeaders(b"Authorization") or []
-        if not (is_allowed(self._token, given) or self._is_proved(path, given)):
+        if not (self.may_all(request) or self._is_proved(path, _authorizations(request))):
             challenge = ("WWW-Authenticate", 'Bearer realm="wsgate"')
             return refused(401, "the token of --control-token-file is needed", challenge)
         # Of any kind, since a proxy in front may read another one than we do (RFC 9112 §6.1).
@@ -116,6 +115,10 @@ class ControlFactory(HTTPFactory):
             plain = ("Accept-Encoding", "identity")
             return refused(415, "a body may not be compressed (Content-Encoding)", plain)
         return None
+
+    def may_all(self, request: Request) -> bool:
+        """Whether who sends it may ask everything: by the token, or where none is needed."""
+        return is_allowed(self._token, _authorizations(request))
 
     def _is_proved(self, path: bytes, given: Sequence[bytes]) -> bool:
         target, _, _ = path.decode("latin-1").partition("?")
@@ -145,3 +148,7 @@ class ControlFactory(HTTPFactory):
             channel.transport.abortConnection()
             return True
         return False
+
+
+def _authorizations(request: Request) -> Sequence[bytes]:
+    return request.requestHeaders.getRawHeaders(b"Authorization") or []

@@ -99,6 +99,7 @@ class ControlRequest(Request):
             query=self._query.decode("latin-1"),
             content_type=self._header("Content-Type"),
             authorization=self._header("Authorization"),
+            may_all=self.channel.factory.may_all(self),
         )
 
     def _header(self, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from wsgate.channels import ChannelError, Channels, Message
-from wsgate.control.answers import Action, Answer, Asked, Endpoint, Operation, Said, told
+from wsgate.control.answers import Action, Answer, Asked, Endpoint, Operation, Said, refused, told
 from wsgate.floods import CalmLogger
 from wsgate.gateway.actions import Close
 from wsgate.grip.keys import KeyFile
@@ -19,6 +19,10 @@ from wsgate.grip.signing import is_signed
 from wsgate.timeouts import Timeouts
 
 _TEXT = "text/plain; charset=utf-8"
+
+_OVER = refused(
+    401, "the token does not hold any more", ("WWW-Authenticate", 'Bearer realm="wsgate"')
+)
 
 _log = CalmLogger(namespace="wsgate")
 
@@ -95,7 +99,12 @@ class _Publishing:
 
     async def publish(self, asked: Asked) -> Answer:
         """Give each item to its channel. 200 says that all were taken, and how many got them."""
-        prefixes = self._publishers.prefixes(asked.authorization) or [""]
+        prefixes = self._publishers.prefixes(asked.authorization)
+        if not prefixes:
+            # What proved a publisher when its header came may be over when the body is there.
+            if not asked.may_all:
+                return _OVER
+            prefixes = [""]
         try:
             items = [
                 item._replace(channel=channel_name(item.channel, prefix))
