@@ -183,6 +183,22 @@ def test_one_that_cannot_be_started_is_stopped_and_said(house, monkeypatch):
     assert str(changed.error) == "no"
 
 
+def test_a_switch_that_fails_changes_nothing_and_the_new_php_is_stopped(house):
+    house = house(php=php, a=a)
+    before = house.turnover.pools
+    house.switch = lambda pools: 1 / 0
+    changed = house.change(php=other_php, a=other_a)
+    first, second = house.privates
+    second.is_answering = True
+    house.clock.advance(GLANCE)
+    second.ended.callback(None)
+    assert isinstance(changed.error, ZeroDivisionError)
+    assert (first.stops, second.stops) == (0, 1)
+    assert (house.turnover.pools, house.turnover.privates) == (before, [first])
+    assert set(house.turnover.every_pool) == set(before.values())
+    assert not any(pool.stopped for pool in before.values())
+
+
 def test_a_php_that_stays_is_not_started_again(house):
     house = house(php=php, a=a)
     house.change(php=php, a=other_a)

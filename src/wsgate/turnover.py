@@ -56,17 +56,23 @@ class Turnover:
 
         Raises:
             php.PHPError, OSError, NotTaken: a new PHP does not come up. Nothing has changed.
+            Exception: what `switch` raises. Nothing has changed here either.
         """
         after = recipes(asked, routes)
         names = [name for name in after if after[name] != self._recipes.get(name)]
         made, privates = make_pools(self._reactor, asked, routes, names)
         await self._start(privates)
-        before, privates_before = self.pools, self.privates
+        before, privates_before, recipes_before = self.pools, self.privates, self._recipes
         self._recipes = after
         self.pools = {name: made[name] if name in made else before[name] for name in after}
         kept = [p for p in privates_before if p.pool_name in after and p.pool_name not in made]
         self.privates = [*kept, *privates]
-        is_used = switch(self.pools)
+        try:
+            is_used = switch(self.pools)
+        except BaseException:
+            self.pools, self.privates, self._recipes = before, privates_before, recipes_before
+            await self._stop(privates)
+            raise
         leaving = [pool for name, pool in before.items() if self.pools.get(name) is not pool]
         self._leaving += leaving
         stopping = [private for private in privates_before if private not in kept]
