@@ -114,7 +114,7 @@ ALLOWED = {
         "websocket",
     },
     "dialects": {"bus", "config", "gateway", "ports", "pusher", "secretfile", "websocket"},
-    "reload": {"config", "php", "ports", "tls"},
+    "reload": {"config", "php", "ports", "secretfile", "tls"},
     "turnover": {"config", "fastcgi", "figures", "measures", "php", "pools", "reload"},
     "workers": {
         *("backoff", "config", "eager", "figures", "gateway", "oneline", "php", "ports", "signals"),

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from wsgate.config import ConfigError, Gateway, Limits, Settings
 from wsgate.ports import CannotStart
 from wsgate.reload import NotTaken, Reload, changed, fixed_changes
+from wsgate.secretfile import SecretUnusable
 
 BEFORE = Settings(gateway=Gateway(port=("tcp:1",), drain_timeout=1.0))
 
@@ -52,6 +54,32 @@ def test_new_settings_are_applied_and_then_in_place(gate):
     gate.pending.callback(None)
     assert gate.reload.settings == gate.written
     assert gate.events[-1] == "is over"
+
+
+def test_what_follows_the_settings_does_so_once_they_are_in_place(gate):
+    gate.reload.followers.append(lambda asked: lambda: gate.events.append(("follows", asked)))
+    gate.written = replace(BEFORE, limits=Limits(max_fragments=7))
+    gate.reload()
+    assert gate.events[-1] == gate.written
+    gate.pending.callback(None)
+    assert gate.events[-2:] == [("follows", gate.written), "is over"]
+    gate.reload()
+    gate.pending.errback(NotTaken("no PHP"))
+    assert gate.events[-1] == "is over"
+    assert gate.events.count(("follows", gate.written)) == 1
+
+
+def test_what_cannot_follow_new_settings_keeps_them_from_being_put_in_place(gate):
+    def follow(asked):
+        raise SecretUnusable("no key")
+
+    gate.reload.followers += [lambda asked: lambda: gate.events.append("follows"), follow]
+    gate.written = replace(BEFORE, limits=Limits(max_fragments=7))
+    with capturedLogs() as logs:
+        gate.reload()
+    assert gate.events == ["begins", "other", "is over"]
+    assert gate.reload.settings is BEFORE
+    assert [event["line"] for event in logs] == ["no key"]
 
 
 def test_asked_again_meanwhile_it_reads_once_more_afterwards(gate):

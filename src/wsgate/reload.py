@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from wsgate.config import ConfigError, Gateway, Settings
 from wsgate.php import PHPError
 from wsgate.ports import CannotStart
+from wsgate.secretfile import SecretUnusable
 from wsgate.tls import TLSError
 
 log = Logger(namespace="wsgate")
@@ -28,6 +29,13 @@ CHANGEABLE = frozenset(
 
 class NotTaken(Exception):
     """New settings that could not be put in place; `str()` is one line."""
+
+
+_WRONG = (
+    *(ConfigError, PHPError, TLSError, CannotStart, SecretUnusable, NotTaken),
+    OSError,
+)
+"""What the parts say of settings that cannot be put in place."""
 
 
 class TakenInPart(Exception):
@@ -48,6 +56,11 @@ def changed(before: Settings, after: Settings) -> Settings:
     """`after`, with what needs a restart as it was `before`."""
     can_change = {name: getattr(after.gateway, name) for name in CHANGEABLE}
     return replace(after, gateway=replace(before.gateway, **can_change))
+
+
+Follower = Callable[[Settings], Callable[[], object]]
+"""What goes by the settings too. It is given new ones before they are put in place, and raises what
+keeps them from it; what it gives back is called once they are."""
 
 
 class Reload:
@@ -71,6 +84,7 @@ class Reload:
     ) -> None:
         self.settings = settings
         """Those in place."""
+        self.followers: list[Follower] = []
         self._read = read
         self._apply = apply
         self._others = others
@@ -105,8 +119,9 @@ class Reload:
             after = self._read()
             self._warn_of(fixed_changes(self.settings, after))
             after = changed(self.settings, after)
+            ready = [follower(after) for follower in self.followers]
             await self._apply(after)
-        except (ConfigError, PHPError, TLSError, CannotStart, NotTaken, OSError) as error:
+        except _WRONG as error:
             line = str(error).removeprefix("wsgate: ")
             log.error("SIGHUP: {line}; the settings stay as they were", line=line)
         except TakenInPart as error:
@@ -114,6 +129,8 @@ class Reload:
         else:
             what = "the settings are as before" if after == self.settings else "new settings taken"
             self.settings = after
+            for follow in ready:
+                follow()
             log.info("SIGHUP: {what}", what=what)
 
     def _warn_of(self, names: Sequence[str]) -> None:

@@ -112,7 +112,6 @@ def make_service(
     `read_again` gives the settings at a reload; left out, they stay.
     """
     read_again = read_again or (lambda: asked)
-    publishing = partial(grip.make_publishing, reactor, asked.routes)
     try:
         if asked.gateway.workers > 1:
             bus = make_bus(reactor, asked)
@@ -127,7 +126,7 @@ def make_service(
                 _channels_of_parent(reactor, asked, bus or HubBus(hub)),
                 hub if bus is None else None,
             )
-            return control.controlled(reactor, asked.gateway, parent, publishing) or parent
+            return _controlled(reactor, asked, parent)
         certificates = read_certificates(asked.gateway)
         believed = TrustedProxies(asked.gateway.trusted_proxies) or LOCAL
         ports = [
@@ -135,9 +134,20 @@ def make_service(
             for port in asked.gateway.port
         ]
         gateway = _gateway(reactor, asked, ports, certificates, read_again)
-        return control.controlled(reactor, asked.gateway, gateway, publishing) or gateway
+        return _controlled(reactor, asked, gateway)
     except _WRONG as error:
         raise CannotStart(str(error)) from None
+
+
+def _controlled(
+    reactor: Any, asked: settings.Settings, served: GatewayService | workers.WorkersService
+) -> Service:
+    """`served`, with the control interface if there is to be one."""
+    if asked.gateway.control is None:
+        return served
+    publishing = grip.Publishing(reactor, asked)
+    served.reload.followers.append(publishing.follow)
+    return control.controlled(reactor, asked.gateway, served, publishing.endpoints) or served
 
 
 def _channels_of_parent(reactor: Any, asked: settings.Settings, bus: Bus) -> Channels | None:

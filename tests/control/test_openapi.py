@@ -19,7 +19,7 @@ TABLE = [
     *health(lambda: None),
     *metrics(Clock(), dict),
     *push(lambda: None, Counter()),
-    *publishing(lambda: None, Publishers([]), Timeouts(Clock())),
+    *publishing(lambda: None, Publishers([(None, "")]), Timeouts(Clock())),
     Endpoint(("bare", None), {"GET": lambda asked: told(200, 1)}),
 ]
 
@@ -65,6 +65,24 @@ def test_every_operation_is_described_itself_included(document):
         ("/publish/", "post"),
     }
     assert document["openapi"] == "3.1.0"
+
+
+def test_what_is_not_there_now_is_not_described_and_not_found(needs_token):
+    there = []
+    endpoints = described(
+        [e._replace(is_there=lambda: bool(there)) if e.path[0] == "publish" else e for e in TABLE],
+        needs_token=needs_token,
+    )
+
+    def told():
+        description = json.loads(answer(endpoints, Asked("GET", "/openapi.json")).body)
+        return "/publish/" in description["paths"]
+
+    assert not told()
+    assert answer(endpoints, Asked("GET", "/publish/")).status == 404
+    there.append(True)
+    assert told()
+    assert answer(endpoints, Asked("GET", "/publish/")).status == 405
 
 
 def test_every_name_is_once(document):

@@ -16,9 +16,11 @@ from gripcontrol.gripcontrol import validate_sig
 from pubcontrol import Item
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.integration.gateway_process import eventually, free_port, gateway
+from tests.integration.gateway_process import Gateway, eventually, free_port, gateway
 from tests.integration.grip_scripts import PLAIN, PUBLISH_WITH_LIBRARY, WITH_LIBRARY
 from tests.integration.redis_server import redis_server
+from tests.integration.test_reloading import File
+from tests.integration.test_workers import ready as ready_with
 from tests.pages import blocks, page
 from wsgate.grip.events import decode_events, encode_events
 
@@ -51,7 +53,7 @@ on_error = "close"
 
 
 @contextlib.contextmanager
-def grip(chat=PLAIN, *options):
+def grip(chat=PLAIN, *options, config=CONFIG, ready=Gateway.accepts):
     """A gateway with the chat at /chat, and its control interface."""
     control = free_port()
     scripts = {
@@ -59,7 +61,7 @@ def grip(chat=PLAIN, *options):
         "key": KEY,
         "other-key": "base64:" + base64.b64encode(bytes(range(32))).decode(),
         "token": TOKEN,
-        "wsgate.toml": CONFIG,
+        "wsgate.toml": config,
     }
     with gateway(
         "--config={scripts}/wsgate.toml",
@@ -67,6 +69,7 @@ def grip(chat=PLAIN, *options):
         *options,
         scripts=scripts,
         script=None,
+        ready=ready,
     ) as running:
         running.control = f"http://127.0.0.1:{control}"
         yield running
@@ -351,6 +354,121 @@ def test_publishing_reaches_the_clients_of_all_workers():
             with pytest.raises(ConnectionClosed) as closed:
                 member.recv(timeout=10)
             assert closed.value.rcvd.code == 4003
+
+
+NO_GRIP = CONFIG.partition("[[route]]")[0] + '[[route]]\nscript = "chat.php"\n'
+OTHER_KEY = "another-key-that-is-long-enough-as-well"
+
+
+def refusal_of(publishing, *arguments, **words):
+    """The status of a publish that is refused."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        publishing(*arguments, **words)
+    return refused.value.code
+
+
+def publish_by_token(running, path="publish/"):
+    """The status of a publish with the token of the control interface."""
+    request = urllib.request.Request(
+        f"{running.control}/{path}", b'{"items":[]}', {"Authorization": f"Bearer {TOKEN}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.status
+
+
+def described(running):
+    """The paths that the control interface tells of."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    request = urllib.request.Request(f"{running.control}/openapi.json", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return set(json.load(response)["paths"])
+
+
+def reloading(running):
+    file = File(running)
+    file.path = running.place.scripts / "wsgate.toml"
+    return file.reload
+
+
+WORKERS = [
+    pytest.param((), Gateway.accepts, id="alone"),
+    pytest.param(("--workers=2",), ready_with(2), id="workers"),
+]
+
+
+@pytest.mark.parametrize(("options", "ready"), WORKERS)
+def test_a_route_that_comes_by_a_reload_is_published_to_and_one_that_goes_is_not(options, ready):
+    with grip(PLAIN, *options, config=NO_GRIP, ready=ready) as running:
+        reload = reloading(running)
+        assert refusal_of(publish_by_token, running) == 404
+        assert refusal_of(publish, running, "news", NEWS) == 401
+        assert "/publish/" not in described(running)
+        reload(CONFIG, seconds=60)
+        assert "/publish/" in described(running)
+        assert publish_by_token(running) == publish_by_token(running, "publish") == 200
+        with enter(running, "news") as client, enter(running, "news", "/other") as other:
+            for key in (KEY, bytes(range(32))):
+                _, headers = publish(running, "news", NEWS, key=key)
+                assert headers["X-Wsgate-Delivered"] == "1"
+            assert (client.recv(timeout=10), other.recv(timeout=10)) == ("news", "news")
+        reload(NO_GRIP, seconds=60)
+        assert refusal_of(publish_by_token, running) == 404
+        assert refusal_of(publish, running, "news", NEWS) == 401
+        assert "/publish/" not in described(running)
+        assert running.stop() == 0
+        assert "Traceback" not in running.log()
+
+
+@pytest.mark.parametrize(("options", "ready"), WORKERS)
+def test_another_key_and_another_prefix_hold_from_a_reload_on(options, ready):
+    with grip(PLAIN, *options, ready=ready) as running:
+        running.place.write("new-key", OTHER_KEY)
+        publish(running, "news", NEWS)
+        changed = CONFIG.replace('"key"', '"new-key"\ngrip_prefix = "mine-"')
+        reloading(running)(changed, seconds=60)
+        assert refusal_of(publish, running, "news", NEWS) == 401
+        with enter(running, "news") as client:
+            _, headers = publish(running, "news", NEWS, key=OTHER_KEY)
+            assert headers["X-Wsgate-Delivered"] == "1"
+            assert client.recv(timeout=10) == "news"
+
+
+@pytest.mark.parametrize(("options", "ready"), WORKERS)
+def test_a_key_that_cannot_be_used_changes_nothing_and_is_told_in_one_line(options, ready):
+    with grip(PLAIN, *options, ready=ready) as running, enter(running, "news") as client:
+        running.place.write("new-key", "short")
+        below = set(running.php_pids())
+        # Another PHP too, which must not take over.
+        bad = CONFIG.replace('"key"', '"new-key"').replace("max_in_flight = 2", "max_in_flight = 4")
+        reloading(running)(bad, says="the settings stay as they were", seconds=60)
+        (line,) = (line for line in running.log().splitlines() if "SIGHUP" in line)
+        assert "/new-key: needs one line of at least 16 characters" in line
+        publish(running, "news", NEWS)
+        assert client.recv(timeout=10) == "news"
+        client.send("x")
+        assert client.recv(timeout=10) == "1 x"
+        eventually(lambda: set(running.php_pids()) <= below, 10, "no other PHP is left")
+
+
+def test_without_a_control_interface_a_key_that_cannot_be_used_changes_nothing_either():
+    config = CONFIG.replace('control_token_file = "token"\n', "")
+    scripts = {"chat.php": PLAIN, "key": KEY, "other-key": KEY, "wsgate.toml": config}
+    with (
+        gateway("--config={scripts}/wsgate.toml", scripts=scripts, script=None) as running,
+        enter(running, "news") as client,
+    ):
+        running.place.write("new-key", "short")
+        below = set(running.php_pids())
+        bad = config.replace('"key"', '"new-key"').replace("max_in_flight = 2", "max_in_flight = 4")
+        reloading(running)(bad, says="the settings stay as they were", seconds=60)
+        eventually(lambda: set(running.php_pids()) <= below, 20, "no other PHP is left")
+        client.send("x")
+        assert client.recv(timeout=10) == "1 x"
+        reloading(running)(config.replace("max_in_flight = 2", "max_in_flight = 4"), seconds=60)
+        client.send("y")
+        assert client.recv(timeout=10) == "2 y"
+        assert running.stop() == 0
+        assert "Traceback" not in running.log()
 
 
 def examples():

@@ -109,16 +109,23 @@ class Operation(NamedTuple):
     takes: Mapping[str, object] | None = None
 
 
+def always() -> bool:
+    """Say yes."""
+    return True
+
+
 class Endpoint(NamedTuple):
     """One path: its segments, None for any one, and what each method does.
 
     A bare `Action` is told nothing about, and reads the query itself. `proof` says whether a value
-    of Authorization lets in here whoever has not the token of `--control-token-file`.
+    of Authorization lets in here whoever has not the token of `--control-token-file`. While
+    `is_there` says no, there is nothing at the path.
     """
 
     path: tuple[str | Part | None, ...]
     methods: Mapping[str, Operation | Action]
     proof: Callable[[str], bool] | None = None
+    is_there: Callable[[], bool] = always
 
 
 def object_of(**properties: object) -> dict[str, object]:
@@ -167,7 +174,11 @@ def endpoint_at(endpoints: Sequence[Endpoint], path: str) -> Endpoint | None:
         segments = read_segments(path)
     except Malformed:
         return None
-    return next((e for e in endpoints if _matches(e.path, segments)), None)
+    return _found(endpoints, segments)
+
+
+def _found(endpoints: Sequence[Endpoint], segments: Sequence[str]) -> Endpoint | None:
+    return next((e for e in endpoints if _matches(e.path, segments) and e.is_there()), None)
 
 
 def template(endpoint: Endpoint) -> str:
@@ -181,15 +192,14 @@ def _braced(part: Part | None) -> str:
 
 def _answer(endpoints: Sequence[Endpoint], asked: Asked) -> Answer | Awaitable[Answer]:
     segments = read_segments(asked.path)
-    for endpoint in endpoints:
-        if not _matches(endpoint.path, segments):
-            continue
-        method = "GET" if asked.method == "HEAD" else asked.method
-        does = endpoint.methods.get(method)
-        if does is None:
-            return refused(405, "method not allowed", ("Allow", allowed(endpoint)))
-        return _perform(does, asked._replace(parts=_parts(endpoint.path, segments)))
-    return refused(404, "there is nothing at this path")
+    endpoint = _found(endpoints, segments)
+    if endpoint is None:
+        return refused(404, "there is nothing at this path")
+    method = "GET" if asked.method == "HEAD" else asked.method
+    does = endpoint.methods.get(method)
+    if does is None:
+        return refused(405, "method not allowed", ("Allow", allowed(endpoint)))
+    return _perform(does, asked._replace(parts=_parts(endpoint.path, segments)))
 
 
 def _perform(does: Operation | Action, asked: Asked) -> Answer | Awaitable[Answer]:

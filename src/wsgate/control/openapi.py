@@ -41,9 +41,9 @@ def described(endpoints: Sequence[Endpoint], *, needs_token: bool) -> list[Endpo
 
 
 def description(endpoints: Sequence[Endpoint], *, needs_token: bool) -> dict[str, Any]:
-    """The description of all `Operation`s."""
+    """The description of all `Operation`s that are there now."""
     paths: dict[str, Any] = {}
-    for endpoint in endpoints:
+    for endpoint in (e for e in endpoints if e.is_there()):
         operations = {m: o for m, o in endpoint.methods.items() if isinstance(o, Operation)}
         if operations:
             paths[template(endpoint)] = _item(endpoint, operations, needs_token=needs_token)

@@ -13,7 +13,7 @@ publishing.py    `/publish/` of the control interface
 make.py          all of it from settings
 """
 
-from wsgate.grip.make import make_grip, make_publishing
+from wsgate.grip.make import Publishing, make_grip
 from wsgate.grip.request import replayed
 
-__all__ = ["make_grip", "make_publishing", "replayed"]
+__all__ = ["Publishing", "make_grip", "replayed"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wsgate.channels import Channels
-from wsgate.config import Route
+from wsgate.config import Route, Settings
 from wsgate.control.answers import Endpoint
 from wsgate.gateway import Register
 from wsgate.grip.dialect import Grip
@@ -26,24 +27,37 @@ def make_grip(route: Route, register: Register) -> Grip:
     Raises:
         SecretUnusable: its key cannot be read.
     """
-    signature = None
-    if route.grip_key_file is not None:
-        signature = Signature(KeyFile(route.grip_key_file), route.grip_iss, register.wall)
+    key = _key(route)
+    signature = None if key is None else Signature(key, route.grip_iss, register.wall)
     return Grip(register, signature=signature, prefix=route.grip_prefix)
 
 
-def make_publishing(
-    reactor: Any, routes: Sequence[Route], source: Callable[[], Channels]
-) -> list[Endpoint]:
-    """`/publish/` for those of `routes` that speak GRIP; nothing if none does.
-
-    `source` gives the channels, or raises Refusal.
+class Publishing:
+    """`/publish/` for the routes that speak GRIP, through all changes of the settings.
 
     Raises:
         SecretUnusable: a key cannot be read.
     """
-    spoken = [route for route in routes if route.dialect == "grip"]
-    if not spoken:
-        return []
-    keys = [(KeyFile(r.grip_key_file), r.grip_prefix) for r in spoken if r.grip_key_file]
-    return publishing(source, Publishers(keys), Timeouts(reactor))
+
+    def __init__(self, reactor: Any, asked: Settings) -> None:
+        self._reactor = reactor
+        self._publishers = Publishers()
+        self.follow(asked)()
+
+    def endpoints(self, source: Callable[[], Channels]) -> list[Endpoint]:
+        """Those of a control interface; `source` gives the channels, or raises Refusal."""
+        return publishing(source, self._publishers, Timeouts(self._reactor))
+
+    def follow(self, asked: Settings) -> Callable[[], None]:
+        """Read the keys of other settings; what it gives back lets these publish, and no others.
+
+        Raises:
+            SecretUnusable: one cannot be read. Nothing has changed.
+        """
+        spoken = [route for route in asked.routes if route.dialect == "grip"]
+        routes = [(_key(route), route.grip_prefix) for route in spoken]
+        return partial(setattr, self._publishers, "routes", routes)
+
+
+def _key(route: Route) -> KeyFile | None:
+    return KeyFile(route.grip_key_file) if route.grip_key_file is not None else None

@@ -31,11 +31,16 @@ class Publishers:
     """Who may publish by a token of its own: whoever knows the key of a route.
 
     Args:
-        keys: the key of each route that has one, with the prefix of its channels.
+        routes: the key of each, None without one, and the prefix of its channels.
     """
 
-    def __init__(self, keys: Sequence[tuple[KeyFile, str]]) -> None:
-        self._keys = keys
+    def __init__(self, routes: Sequence[tuple[KeyFile | None, str]] = ()) -> None:
+        self.routes = routes
+        """Those of now."""
+
+    def speak(self) -> bool:
+        """Whether there is a route that speaks GRIP."""
+        return bool(self.routes)
 
     def are_proved_by(self, authorization: str) -> bool:
         """Whether an Authorization field is a publisher's, RFC 6750 §2.1."""
@@ -46,14 +51,15 @@ class Publishers:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return []
-        found = (prefix for file, prefix in self._keys if is_signed(token.strip(), file.key))
-        return list(dict.fromkeys(found))
+        token = token.strip()
+        keys = ((file.key, prefix) for file, prefix in self.routes if file is not None)
+        return list(dict.fromkeys(prefix for key, prefix in keys if is_signed(token, key)))
 
 
 def publishing(
     source: Callable[[], Channels], publishers: Publishers, timeouts: Timeouts
 ) -> list[Endpoint]:
-    """The endpoints.
+    """The endpoints, which are there while a route speaks GRIP.
 
     Args:
         source: gives the channels, or raises Refusal where there are none to be asked.
@@ -61,10 +67,10 @@ def publishing(
         timeouts: for items that wait for the one before them.
     """
     publish: Action = _Publishing(source, publishers, timeouts).publish
-    proof = publishers.are_proved_by
+    proof, is_there = publishers.are_proved_by, publishers.speak
     return [
-        Endpoint(("publish", ""), {"POST": _described(publish)}, proof),
-        Endpoint(("publish",), {"POST": publish}, proof),
+        Endpoint(("publish", ""), {"POST": _described(publish)}, proof, is_there),
+        Endpoint(("publish",), {"POST": publish}, proof, is_there),
     ]
 
 
