@@ -63,7 +63,7 @@ class SlowLaneProtocol(GatewayProtocol):
         return False
 
 
-def outcome(chunks, limit, *, fast):
+def outcome(chunks, limit, *, fast, answer_between=True):
     """All that a client's bytes lead to: requests, what was sent, whether it was closed."""
     gateway = Gateway(
         max_message_size=70_000, max_frame_size=limit, max_fragments=4, queue=QueueLimits(3, 4000)
@@ -74,7 +74,7 @@ def outcome(chunks, limit, *, fast):
     gateway.open()
     for number, chunk in enumerate(chunks):
         gateway.receive(chunk)
-        if number % 3 == 0 and gateway.pool.turns:
+        if answer_between and number % 3 == 0 and gateway.pool.turns:
             gateway.pool.answer(b"%d" % number)
             gateway.settle()
     while gateway.pool.turns:
@@ -102,19 +102,34 @@ FRAMES = st.builds(
     st.binary(min_size=4, max_size=4),
 )
 STREAMS = st.lists(st.one_of(FRAMES, FRAMES, FRAMES, st.binary(max_size=12)), max_size=8)
+CUTS = st.lists(
+    st.one_of(st.integers(0, 200), st.integers(0, 2000), st.integers(60_000, 80_000)), max_size=6
+)
+
+
+def chunked(data, cuts):
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @settings(max_examples=400, deadline=None)
-@given(
-    STREAMS,
-    st.lists(st.one_of(st.integers(0, 2000), st.integers(60_000, 80_000)), max_size=6),
-    st.sampled_from([2000, 70_000]),
-)
+@given(STREAMS, CUTS, st.sampled_from([2000, 70_000]))
 @example([frame(TEXT, b"a"), frame(TEXT, b"b", False), frame(0, b"c"), frame(TEXT, b"d")], [], 9)
 @example([frame(TEXT, b"a")] * 9 + [frame(CLOSE, b"\x03\xe8")], [], 9)
 @example([frame(TEXT, b"ok"), frame(TEXT, b"\xff"), frame(TEXT, b"never")], [3], 9)
 def test_any_byte_stream_gives_the_same_events_and_close_codes(stream, cuts, limit):
-    data = b"".join(stream)
-    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    chunks = [data[start:end] for start, end in pairwise(edges)]
+    chunks = chunked(b"".join(stream), cuts)
     assert outcome(chunks, limit, fast=True) == outcome(chunks, limit, fast=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(STREAMS, CUTS, st.sampled_from([2000, 70_000]), st.booleans())
+@example([frame(3, b"x" * 130), frame(CLOSE, b"\x03\xea")], [2, 3], 2000, True)
+@example([frame(TEXT, b"a"), frame(0, b"b"), frame(TEXT, b"never")], [9], 2000, True)
+def test_any_split_of_any_byte_stream_gives_the_same_end(stream, cuts, limit, fast):
+    data = b"".join(stream)
+    ends = [
+        outcome(chunks, limit, fast=fast, answer_between=False)
+        for chunks in (chunked(data, cuts), [data])
+    ]
+    assert ends[0] == ends[1]
