@@ -69,6 +69,8 @@ class GatewayProtocol(LastingProtocol):
 
     _upgrade: Upgrade
     """What Autobahn is asked to accept, while it does."""
+    failedByMe: bool
+    """Autobahn's: whether it has found a violation."""
     _closed_by_client: tuple[int, str] | None = None
     """Code and reason of the client's close frame (RFC 6455 §7.1.5)."""
     _close_timeout: Timeout | None = None
