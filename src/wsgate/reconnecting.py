@@ -73,12 +73,19 @@ class Reconnecting(Generic[C]):
         self._wait_for_first: list[Deferred[None]] | None = []
 
     def first_attempt(self) -> Deferred[None] | None:
-        """Fires when the first attempt to connect is over, well or not; None: it is."""
+        """Fires when the first attempt to connect is over, well or not; None: it is.
+
+        Who does not want to wait any more cancels it.
+        """
         if self._wait_for_first is None:
             return None
-        over: Deferred[None] = Deferred()
+        over: Deferred[None] = Deferred(self._forget)
         self._wait_for_first.append(over)
         return over
+
+    def _forget(self, over: Deferred[None]) -> None:
+        if self._wait_for_first is not None:
+            self._wait_for_first.remove(over)
 
     def _first_is_over(self) -> None:
         waiting, self._wait_for_first = self._wait_for_first, None

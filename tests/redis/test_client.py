@@ -1,7 +1,7 @@
 """wsgate.redis.client: connects, and connects again; the endpoint is the test's."""
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 
@@ -88,6 +88,15 @@ def test_who_waits_for_the_first_attempt_hears_when_it_is_over(client, clock):
     assert client.first_attempt() is None
     connection.connectionLost()
     assert client.first_attempt() is None
+
+
+def test_who_does_not_wait_any_more_is_not_told(client):
+    waits, stays = client.first_attempt(), client.first_attempt()
+    waits.cancel()
+    assert isinstance(outcome(waits), CancelledError)
+    client.endpoint.succeed().dataReceived(GREETING)
+    assert stays.called
+    assert client.is_up
 
 
 @pytest.mark.parametrize("end", ["failed", "ended while greeting", "stopped"])

@@ -107,6 +107,18 @@ class TestSQLStore(TestCase):
         self.assertTrue(self.store.is_up)
         self.assertLessEqual(len(self.store._threads), 4)
 
+    async def test_what_is_late_does_not_count_among_those_that_wait(self):
+        self.make(timeout=0.05, connections=1)
+        before_a_connection = self.store.query("one")
+        self.assertIsInstance(await self.failure_of(before_a_connection), StoreTimeout)
+        self.assertEqual(self.store.waiting, 0)
+        self.driver.lets_connect.set()
+        while not self.store.is_up:
+            await deferLater(reactor, 0.01)
+        self.assertIsInstance(await self.failure_of(self.store.query("hang")), StoreTimeout)
+        self.assertEqual(self.store.waiting, 0)
+        self.assertEqual(self.store.outcomes["late"], 2)
+
     async def test_a_bug_of_a_driver_costs_its_connection_and_tells_no_value(self):
         self.make()
         self.driver.lets_connect.set()

@@ -75,17 +75,23 @@ class RedisClient(Reconnecting[RedisConnection]):
         if connection is not None:
             connection.tell(*words)
 
-    def run(self, script: Script, keys: tuple[Word, ...], *arguments: Word) -> Deferred[Any]:
+    def run(
+        self,
+        script: Script,
+        keys: tuple[Word, ...],
+        *arguments: Word,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> Deferred[Any]:
         """Run a script; fires with what it gives.
 
-        Redis loses scripts when it is started anew or told to; it is then sent again, once. It had
-        not run, so it runs once.
+        Redis loses scripts when it is started anew or told to; it is then sent again, once, unless
+        it `is_late` by then. It had not run, so it runs once.
         """
         asked = self.ask("EVALSHA", script.digest, len(keys), *keys, *arguments)
 
         def again(failure: Failure) -> Any:
             failure.trap(RedisError)
-            if not str(failure.value).startswith("NOSCRIPT"):
+            if is_late() or not str(failure.value).startswith("NOSCRIPT"):
                 return failure
             return self.ask("EVAL", script.source, len(keys), *keys, *arguments)
 

@@ -21,7 +21,7 @@ from wsgate.reconnecting import Reconnecting
 from wsgate.silence import Silence
 from wsgate.stores import memcached_wire as wire
 from wsgate.stores.errors import StoreAnswer, StoreAway, StoreError
-from wsgate.stores.store import Announcer, OneConnection, Recipe, away
+from wsgate.stores.store import Announcer, IsLate, OneConnection, Recipe, away
 
 
 class MemcachedConnection(Protocol):
@@ -117,7 +117,7 @@ class MemcachedStore(OneConnection[Reconnecting[MemcachedConnection]]):
 
         Fails with a StoreError; raises ValueError for what is no key.
         """
-        return self._request(wire.get(key), "value", wire.key_bytes(key))
+        return self._send(wire.get(key), "value", wire.key_bytes(key))
 
     def set(self, key: str, value: bytes, expire: int = 0) -> Deferred[None]:
         """Keep `value` for `expire` seconds, 0 to 30 days; 0: as long as there is room.
@@ -125,25 +125,25 @@ class MemcachedStore(OneConnection[Reconnecting[MemcachedConnection]]):
         Fails with a StoreError: StoreAnswer where the value is too long for memcached. Raises
         ValueError for what is no key, or a value or time out of range.
         """
-        asked = self._request(wire.store("set", key, value, expire), "stored")
+        asked = self._send(wire.store("set", key, value, expire), "stored")
         return asked.addCallback(lambda _: None)
 
     def add(self, key: str, value: bytes, expire: int = 0) -> Deferred[bool]:
         """As `set`, if there is no value; whether there was none."""
-        return self._request(wire.store("add", key, value, expire), "added")
+        return self._send(wire.store("add", key, value, expire), "added")
 
     def delete(self, key: str) -> Deferred[bool]:
         """Forget the value of `key`; whether there was one. Fails and raises as `get`."""
-        return self._request(wire.delete(key), "deleted")
+        return self._send(wire.delete(key), "deleted")
 
-    def _request(self, request: bytes, due: wire.Due, key: bytes = b"") -> Deferred[Any]:
-        def begin() -> Deferred[Any]:
+    def _send(self, request: bytes, due: wire.Due, key: bytes = b"") -> Deferred[Any]:
+        def ask(_: IsLate) -> Deferred[Any]:
             connection = self._client.connection
             if connection is None:
                 return fail(away(self.name))
             return connection.ask(request, due, key).addCallback(_taken)
 
-        return self._ask(lambda: self._when_tried(begin), self._translate)
+        return self._request(ask, self._translate)
 
     def _make(self, recipe: Recipe) -> Reconnecting[MemcachedConnection]:
         address, seconds = addresses.parse(recipe.settings.url), recipe.settings.connect_timeout

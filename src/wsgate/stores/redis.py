@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from wsgate import redis
 from wsgate.redis.client import RedisClient, endpoint_of
 from wsgate.stores.errors import StoreAnswer, StoreAway, StoreError, StoreUnusable
-from wsgate.stores.store import Announcer, OneConnection, Recipe
+from wsgate.stores.store import Announcer, IsLate, OneConnection, Recipe
 
 Word = str | bytes | int
 
@@ -51,15 +51,16 @@ class RedisStore(OneConnection[RedisClient]):
         name = command.decode("latin-1") if isinstance(command, bytes) else str(command)
         if not name or name.upper() in NOT_SHARED:
             raise ValueError(f"not a command for a connection that others use too: {name!r}")
-        return self._request(lambda: self._client.ask(*words))
+        return self._request(lambda _: self._client.ask(*words), self._translate)
 
     def run(self, script: str, keys: Sequence[Word], *arguments: Word) -> Deferred[Any]:
         """Run Lua as one step; fires with what it gives. Fails as `ask`."""
         lua = _SCRIPTS.get(script) or _remember(script)
-        return self._request(lambda: self._client.run(lua, tuple(keys), *arguments))
 
-    def _request(self, ask: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        return self._ask(lambda: self._when_tried(ask), self._translate)
+        def ask(is_late: IsLate) -> Deferred[Any]:
+            return self._client.run(lua, tuple(keys), *arguments, is_late=is_late)
+
+        return self._request(ask, self._translate)
 
     def _make(self, recipe: Recipe) -> RedisClient:
         name, settings = recipe.settings.name, recipe.settings

@@ -202,6 +202,8 @@ class SQLStore(Store):
             self.not_connected(lane, f"not connected within {seconds:g} s")
 
     def _give_up(self, job: _Job) -> None:
+        # Nobody will tell it anything, so it would count among those that wait for ever.
+        job.asked.cancel()
         if job in self._queue:
             self._queue.remove(job)
             return

@@ -20,6 +20,9 @@ log = Logger(namespace="wsgate")
 
 T = TypeVar("T")
 
+IsLate = Callable[[], bool]
+"""Whether the time of a request is over, and nobody waits for it any more."""
+
 OUTCOMES = ("answered", "error", "late", "away", "full")
 """What comes of a request: answered; an error or nonsense; not in time; the store is away, or
 was lost; too many waited."""
@@ -92,7 +95,8 @@ class Store:
         """Begin a request, unless too many have begun, and fail it when its time is over.
 
         `translate` makes a StoreError of what it failed with; `give_up` is told of one whose time
-        is over. Who cancels it is not told any more; it runs on.
+        is over, which counts among those that wait until it fires. Who cancels it is not told any
+        more; it runs on.
         """
         settings = self.recipe.settings
         if self._is_full():
@@ -195,13 +199,32 @@ class OneConnection(Store, Generic[L]):
         self._leaving.append(before)
         self._timeouts.call_later(patience, self._retire, before)
 
-    def _when_tried(self, ask: Callable[[], Deferred[T]]) -> Deferred[T]:
-        """Ask; at first, once it is known whether the store is there.
+    def _request(
+        self, ask: Callable[[IsLate], Deferred[T]], translate: Callable[[Failure], StoreError]
+    ) -> Deferred[T]:
+        """Ask as `_ask` does; at first, once it is known whether the store is there.
 
-        So clients that come back in the moment after a start are not turned away for nothing.
+        So clients that come back in the moment after a start are not turned away for nothing. What
+        is late by then is not sent at all; `ask` is told of a way to know the same later.
         """
-        first = self._client.first_attempt()
-        return ask() if first is None else first.addCallback(lambda _: ask())
+        first: Deferred[Any] | None = None
+        is_late = False
+
+        def begin() -> Deferred[T]:
+            nonlocal first
+            first = self._client.first_attempt()
+            if first is None:
+                return ask(lambda: is_late)
+            return first.addCallback(lambda _: ask(lambda: is_late))
+
+        def give_up(_: object) -> None:
+            nonlocal is_late
+            is_late = True
+            # What was sent stays counted among those that wait, until it is answered.
+            if first is not None and not first.called:
+                first.cancel()
+
+        return self._ask(begin, translate, give_up)
 
     def _retire(self, client: L) -> None:
         if client in self._leaving:
