@@ -63,6 +63,8 @@ class GatewayProtocol(LastingProtocol):
     """
 
     log = _Silence()
+    failedByMe: bool
+    """Autobahn's: whether a violation was found, and the connection is failed."""
 
     def __init__(self) -> None:
         """Leave Autobahn's attributes to the class that `template` makes."""
