@@ -63,8 +63,6 @@ class GatewayProtocol(LastingProtocol):
     """
 
     log = _Silence()
-    failedByMe: bool
-    """Autobahn's: whether a violation was found, and the connection is failed."""
 
     def __init__(self) -> None:
         """Leave Autobahn's attributes to the class that `template` makes."""
