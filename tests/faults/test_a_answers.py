@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -272,14 +271,23 @@ def test_a_silent_backend_is_an_error_at_the_deadline_and_its_late_answer_is_dro
     stages, outcome
 ):
     s = stages.scripted(**FAST)
-    steps = (Wait(DEADLINE + 0.3), answer(b"late"))
+    given_up, over = threading.Event(), threading.Event()
+
+    def late(_):
+        given_up.wait(30)
+        try:
+            yield answer(b"late")
+        finally:
+            over.set()
+
     with s.client() as client:
-        error = s.error_on(client, s.peer.play(b"late", *steps), DEADLINE)
+        error = s.error_on(client, s.peer.play(b"late", script=late), DEADLINE)
         assert (error.status, error.reason) == (504, "the backend took too long")
         assert error.seconds >= DEADLINE
         client.send_message(b"next")
         assert client.receive_message() == b"next"
-        time.sleep(0.3)
+        given_up.set()
+        assert over.wait(10)
         client.send_message(b"after it")
         assert client.receive_message() == b"after it"
     outcome(f"response_timeout 1 s: error 504 after {error.seconds:.2f} s, late answer dropped")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.invariants import MIB
 from tests.faults.load import load
-from tests.faults.scripted_fastcgi import Hold, ScriptedFastCGI, Wait, answer
+from tests.faults.scripted_fastcgi import Hold, ScriptedFastCGI, answer
 from tests.faults.stage import LATE, NOISE, stop, until
 from tests.faults.status import fpm_processes
 from tests.faults.tcp_proxy import syn_hole, tcp_proxy
@@ -306,7 +306,14 @@ def test_a_backend_that_takes_nothing_more_is_given_up(stages, outcome):
 @pytest.mark.parametrize("way", ["reset", "close"])
 def test_a_client_that_leaves_costs_nothing_but_its_answer(stages, outcome, way):
     s = stages.scripted(fresh=True)
-    s.peer.play(b"work", Wait(0.5), answer(b"done"))
+    left, done = threading.Event(), []
+
+    def work(request):
+        yield Hold(left)
+        yield answer(b"done")
+        done.append(request.message_id)
+
+    s.peer.play(b"work", script=work)
     clients = [s.client() for _ in range(5)]
     for client in clients:
         client.send_message(b"work")
@@ -317,7 +324,11 @@ def test_a_client_that_leaves_costs_nothing_but_its_answer(stages, outcome, way)
     until(lambda: s.peer.ran(b"work") == 5)
     for client in clients:
         client.reset() if way == "reset" else client.socket.close()
+    gone = {"route": "/", "outcome": "gone"}
+    until(lambda: s.metrics().total("wsgate_messages_total", **gone) == 10, 5, "it is noticed")
+    left.set()
     until(lambda: not s.peer.open)
+    assert len(done) == 5
     assert s.peer.ran(b"never started") == 0
     assert "#error" not in s.wsgate.log()
     assert "#warn" not in s.wsgate.log()
@@ -336,9 +347,9 @@ def test_a_backend_that_comes_and_goes_costs_little_beside_a_good_one(stages, ou
         until(lambda: asking.answered > 50)
         for _ in range(8):
             second.stop()
-            time.sleep(0.15)
+            until(lambda n=asking.sent: asking.sent > n + 50, 5)
             second.start()
-            time.sleep(0.15)
+            until(lambda n=asking.sent: asking.sent > n + 50, 5)
         # It is back for good: it gets its share again.
         back, before = time.monotonic(), second.accepted
         until(lambda: second.accepted > before + 20, 11)

@@ -74,6 +74,12 @@ def freeze(pid: int) -> None:
     eventually(stand_still, 10, "it stands still")
 
 
+def obeys(pid: int) -> bool:
+    """Whether wsgate has taken over its signals; SIGHUP is the last one that it takes."""
+    caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) & 1 << signal.SIGHUP - 1)
+
+
 def living(pids: list[int]) -> list[int]:
     """Those of `pids` that still run."""
     table = process_table()

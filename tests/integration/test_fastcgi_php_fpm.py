@@ -51,7 +51,7 @@ SCRIPTS = {
     "fatal.php": "<?php undefined_function();",
     "exit.php": "<?php echo 'before'; flush(); exit(3);",
     "silent.php": f"<?php {RAN} sleep(30); echo 'late';",
-    "half.php": f"<?php {RAN} echo 'half'; flush(); sleep(30); echo 'late';",
+    "half.php": f"<?php echo 'half'; flush(); {RAN} sleep(30); echo 'late';",
     "short.php": f"<?php usleep(20000); {RAN} echo 'done';",
     "pid.php": "<?php echo getmypid();",
     "large.php": "<?php echo str_repeat('x', (int) file_get_contents('php://input'));",
@@ -241,9 +241,7 @@ class EveryWay:
     async def test_a_worker_killed_after_its_first_output_is_no_answer_and_runs_once(self):
         pool = self.make_pool()
         asked = self.ask(pool, "half.php")
-        pid = await self.wait_for_run("half.php")
-        await self.sleep(0.1)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(await self.wait_for_run("half.php"), signal.SIGKILL)
         with self.assertRaises(ResponseCutOff):
             await asked
         await self.check_digest(pool, b"after")

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -41,6 +40,7 @@ class Door(Hook):
         if message.text == "greet":
             return Answer(self.greeting.encode())
         if message.text == "slow":
+            print("slowly", flush=True)
             await deferToThread(time.sleep, 1.5)
             return Answer(b"slept")
         if message.text == "never":
@@ -141,7 +141,7 @@ def test_a_hook_that_fails_is_nobody_else_s_and_no_secret_is_in_the_log():
 def test_a_stop_waits_for_a_hook():
     with hooked() as running, running.connect("/?name=ann") as client:
         client.send("slow")
-        time.sleep(0.3)
+        eventually(lambda: "slowly" in running.log(), 10, "the hook has begun")
         running.process.send_signal(signal.SIGTERM)
         assert client.recv(timeout=30) == "slept"
         with pytest.raises(ConnectionClosed):

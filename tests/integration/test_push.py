@@ -121,11 +121,8 @@ def test_a_message_goes_to_a_connection_a_user_and_a_channel():
             # The next message's answer comes behind all of it, and nothing more between.
             one.send("")
             assert one.recv(timeout=10) == id_of_one
-        time.sleep(1.1)
-        figures = control.figures()
-        for to in ("connection", "user"):
-            assert figures["wsgate_control_pushes_total", to] == 1
-        assert figures["wsgate_control_pushes_total", "channel"] == 2
+        pushes = {"connection": 1, "user": 1, "channel": 2}
+        control.await_figures({("wsgate_control_pushes_total", to): n for to, n in pushes.items()})
 
 
 def test_text_is_text_and_binary_is_binary():

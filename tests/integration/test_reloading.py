@@ -14,6 +14,7 @@ from tests.integration.gateway_process import (
     eventually,
     gateway,
     living,
+    obeys,
     process_table,
     twistd,
 )
@@ -387,7 +388,7 @@ def test_a_terminal_that_is_closed_ends_wsgate():
     said = b""
     while b"listens on" not in said:
         said += os.read(master, 65536)
-    time.sleep(0.5)
+    eventually(lambda: obeys(pid), 10, "it takes signals as wsgate does")
     os.close(master)
     eventually(lambda: pid not in process_table(), 10, "it ends")
     os.waitpid(pid, 0)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -15,6 +16,9 @@ from tests.integration.gateway_process import eventually, free_port, gateway, li
 from tests.integration.raw_client import RawClient
 from tests.integration.test_failures import error_status, foreign, private, work
 from tests.integration.test_workers import assert_adds_up, ready, sums
+from wsgate.signals import SAME
+
+ROOT = Path(__file__).parents[2]
 
 SLOW = """<?php
 $said = file_get_contents('php://input');
@@ -29,6 +33,12 @@ def tally(log):
     ((received, answered, refused, gone),) = sums(log)[1]
     assert received == answered + refused + gone
     return received, answered, refused, gone
+
+
+def await_second_signal(running):
+    """Return when it has obeyed a signal, and takes another one for a second, not for the same."""
+    eventually(lambda: ": stopping" in running.log(), 10, "it obeys")
+    time.sleep(SAME + 0.05)
 
 
 # -- E1
@@ -187,7 +197,7 @@ def test_a_second_signal_ends_at_once(number):
         s.wsgate.process.send_signal(number)
         # GNU timeout sends it twice, to the process and to its group: that is one.
         s.wsgate.process.send_signal(number)
-        time.sleep(1)
+        await_second_signal(s.wsgate)
         assert s.wsgate.process.poll() is None
         s.wsgate.process.send_signal(number)
         start = time.monotonic()
@@ -213,7 +223,7 @@ def test_a_second_signal_ends_all_workers_at_once():
         eventually((running.place.scripts / "begun").exists, 10, "PHP works")
         below = running.php_pids()
         running.process.terminate()
-        time.sleep(1)
+        await_second_signal(running)
         running.process.terminate()
         start = time.monotonic()
         assert running.process.wait(15) == 0
@@ -264,15 +274,18 @@ def test_a_daemon_ends_with_status_0(tmp_path):
     command = [twistd(), f"--pidfile={pidfile}", f"--logfile={tmp_path}/log", "wsgate", "--demo"]
     command.append(f"--port=tcp:{port}:interface=127.0.0.1")
     program = (
-        "import ctypes, os, signal, subprocess, sys, time;"
+        "import ctypes, os, signal, subprocess, sys;"
         "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0);"
-        "subprocess.run(sys.argv[2:], check=True);"
-        "pid = int(open(sys.argv[1]).read());"
-        "time.sleep(1); os.kill(pid, signal.SIGTERM);"
+        "sys.path.insert(0, sys.argv[1]);"
+        "from tests.integration.gateway_process import eventually, obeys;"
+        "subprocess.run(sys.argv[3:], check=True);"
+        "pid = int(open(sys.argv[2]).read());"
+        "eventually(lambda: obeys(pid), 30, 'it takes signals as wsgate does');"
+        "os.kill(pid, signal.SIGTERM);"
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(pidfile), *command],
+        [sys.executable, "-c", program, str(ROOT), str(pidfile), *command],
         capture_output=True,
         text=True,
         timeout=60,

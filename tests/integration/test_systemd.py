@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.crowds import LIFTED
-from tests.integration.gateway_process import ECHO, eventually, gateway, twistd
+from tests.integration.gateway_process import ECHO, eventually, freeze, gateway, twistd
 from tests.integration.php_fpm import php_fpm
 from tests.integration.raw_client import RawClient
 from tests.integration.test_workers import AS_SYSTEMD, worker_pids
@@ -80,8 +80,7 @@ def test_a_reactor_that_hangs_gives_no_sign_of_life(systemd):
     env = {"NOTIFY_SOCKET": systemd.path, "WATCHDOG_USEC": "400000"}
     with gateway(env=env) as running:
         eventually(lambda: len(systemd.times("WATCHDOG=1")) >= 3, 10, "signs of life")
-        running.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)
+        freeze(running.pid)
         before = len(systemd.times("WATCHDOG=1"))
         time.sleep(1)
         assert len(systemd.times("WATCHDOG=1")) == before
@@ -111,6 +110,15 @@ class Storm:
         self._threads = []
         self._thread = threading.Thread(target=self._go)
         self._thread.start()
+
+    def await_more(self, number):
+        """Return when all that came so far, and so many more, know what has become of them."""
+        goal = self.tried + number
+
+        def are_done():
+            return self.answered + len(self.unanswered) + len(self.refused) >= goal
+
+        eventually(are_done, 30, f"{number} more")
 
     def end(self):
         self._stop.set()
@@ -181,7 +189,7 @@ def test_e3_a_restart_with_socket_activation_refuses_nobody(record_property):
                         client.send_message(b"up")
                         assert client.receive_message() == b"up"
                     storm = storm or Storm(port)
-                    time.sleep(1.5)
+                    storm.await_more(150)
                     if number < restarts:
                         assert running.stop() == 0
                         assert "Traceback" not in running.log()
