@@ -5,30 +5,59 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from wsgate.channels.names import LONGEST_CHANNEL
 from wsgate.gateway.actions import Close, is_sendable
 from wsgate.grip.answer import Say
 from wsgate.grip.control import BadControl, content_of
 
 MAX_ITEMS = 1000
 
+_OR_NONE = {"type": ["string", "null"]}
+_BASE64 = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+}
+_TYPE = {
+    "enum": ["text", "binary"],
+    "description": "Left out: as the content's name is. A text has to be UTF-8.",
+}
+_SEND = {"action": {"const": "send"}, "type": _TYPE}
+_CODE = {
+    "anyOf": [
+        {"enum": [code for code in range(1000, 3000) if is_sendable(code)]},
+        {"type": "integer", "minimum": 3000, "maximum": 4999},
+    ],
+    "default": 1000,
+}
+
+
+def _form(required: str, **properties: object) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": [required]}
+
+
 _WS_MESSAGE = {
-    "type": "object",
-    "properties": {
-        "action": {"enum": ["send", "close", "hint"], "default": "send"},
-        "content": {"type": "string"},
-        "content-bin": {"type": "string", "contentEncoding": "base64"},
-        "type": {"enum": ["text", "binary"], "description": "Left out: as the content's name is."},
-        "code": {"type": "integer", "default": 1000},
-        "reason": {"type": "string", "default": ""},
-    },
+    "description": "What clients get; the action is send where it is left out.",
+    "anyOf": [
+        _form("content", **_SEND, content={"type": "string"}, **{"content-bin": {"type": "null"}}),
+        _form("content-bin", **_SEND, **{"content-bin": _BASE64}),
+        _form(
+            "action",
+            action={"const": "close"},
+            code=_CODE,
+            reason={"type": "string", "default": ""},
+        ),
+        _form("action", action={"const": "hint"}),
+        {"type": "null"},
+    ],
 }
 _ITEM = {
     "type": "object",
     "properties": {
-        "channel": {"type": "string", "minLength": 1},
+        "channel": {"type": "string", "minLength": 1, "maxLength": LONGEST_CHANNEL},
         "formats": {"type": "object", "properties": {"ws-message": _WS_MESSAGE}},
-        "id": {"type": "string"},
-        "prev-id": {"type": "string"},
+        "id": _OR_NONE,
+        "prev-id": _OR_NONE,
     },
     "required": ["channel"],
 }
