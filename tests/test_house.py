@@ -90,6 +90,7 @@ ALLOWED = {
     "options": {"compiled", "config"},
     "ports": {"compiled"},
     "signals": set(),
+    "threads": set(),
     "systemd": set(),
     "pools": {"config", "fastcgi", "php", "secure"},
     "making": {
@@ -128,6 +129,7 @@ ALLOWED = {
             "tls",
             "reload",
             "systemd",
+            "threads",
             "vitals",
         ),
         "websocket",
@@ -137,7 +139,7 @@ ALLOWED = {
         *("floods", "garbage", "gateway", "journal", "logfile", "logpipe", "making", "measures"),
         *("php", "ports", "reload", "signals", "systemd", "tls", "turnover", "vitals"),
         *("hooking", "websocket", "workers"),
-        *("redis", "secretfile", "stores"),
+        *("redis", "secretfile", "stores", "threads"),
     },
     "hooking": {"channels", "config", "gateway", "hooks", "ports", "timeouts"},
     "service": {

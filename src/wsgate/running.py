@@ -42,6 +42,7 @@ from wsgate.secretfile import SecretUnusable
 from wsgate.signals import Signals
 from wsgate.stores import StoreError, Stores, make_stores, store_samples
 from wsgate.systemd import Systemd
+from wsgate.threads import ReactorThreads
 from wsgate.turnover import Turnover
 from wsgate.vitals import Vitals
 from wsgate.websocket import GOING_AWAY, Farewell, GatewayFactory
@@ -108,6 +109,7 @@ class GatewayService(Service):
         self._register = register or make_register(reactor, asked.gateway)
         self._stores = make_stores(reactor, asked) if stores is None else stores
         self._hooks = hooks or Hooks(reactor, factory.channels, self._stores)
+        self._threads = ReactorThreads(reactor)
         self._stopping = False
         self._watch: tls.CertificateWatch | None = None
         self.listening: list[IListeningPort] = []
@@ -155,6 +157,7 @@ class GatewayService(Service):
             self.privilegedStartService()
         super().startService()
         call_directly(self._reactor)
+        self._threads.start()
         try:
             self._begin_journal(self.reload.settings.routes)
             for private in self._turnover.privates:
@@ -235,6 +238,7 @@ class GatewayService(Service):
     def hurry(self) -> None:
         """End a stop that has begun: cut off what is left, at once."""
         self._register.departures.stop()
+        self._threads.give_up()
         self.factory.drop_all()
 
     async def _take(self, asked: settings.Settings) -> None:
@@ -283,6 +287,7 @@ class GatewayService(Service):
         self.listening = []
         drained = self.factory.drain(self.farewell, self._asked.close_spread)
         limit = self._reactor.callLater(self._asked.drain_timeout, self._give_up)
+        until = self._reactor.seconds() + self._asked.drain_timeout
         await drained
         await self._register.departures.settled()
         await self._hooks.stop()
@@ -294,6 +299,7 @@ class GatewayService(Service):
         self._pusher.close()
         await self.channels.stop()
         await self._stores.stop()
+        await self._threads.finish(until - self._reactor.seconds())
         if self._vitals is not None:
             self._vitals.stop()
         floods.OF_THIS_PROCESS.stop()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -45,10 +46,23 @@ class Door(Hook):
             return Answer(b"slept")
         if message.text == "never":
             await deferToThread(time.sleep, 3)
+        if message.text == "hang":
+            await deferToThread(self.hang)
+        if message.text == "write":
+            await deferToThread(self.write)
         if message.text == "broken":
             raise KeyError("s3cret")
         if message.text == "close":
             return Close(4001, "as you like")
+
+    def hang(self):
+        print("hangs", flush=True)
+        time.sleep(300)
+
+    def write(self):
+        print("writes", flush=True)
+        time.sleep(4)
+        print("has written", flush=True)
 """
 
 PHP = """<?php
@@ -149,6 +163,53 @@ def test_a_stop_waits_for_a_hook():
         assert running.process.wait(30) == 0
         assert tally(running.log()) == (1, 1, 0, 0)
         assert "stopped hello" in running.log()
+
+
+@pytest.mark.parametrize(
+    ("drain", "stop", "least"),
+    [("2s", "30s", 1.9), ("1min", "3s", 2.9)],
+    ids=["drain_timeout", "stop_timeout"],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hook_whose_thread_hangs_does_not_hold_up_a_stop_for_longer_than_php_could(
+    drain, stop, least, workers
+):
+    options = [f"--set=gateway.drain_timeout={drain}", f"--set=gateway.stop_timeout={stop}"]
+    more = {}
+    if workers > 1:
+        options.append(f"--workers={workers}")
+        more = {"ready": ready(workers), "workers": None}
+    with hooked(*options, **more) as running, running.connect("/?name=ann") as client:
+        client.send("hang")
+        eventually(lambda: "hangs" in running.log(), 20)
+        start = time.monotonic()
+        running.process.terminate()
+        assert running.process.wait(25) == 0
+        assert least < time.monotonic() - start < least + 4
+        assert "stopped; messages:" in running.log()
+        if workers == 1:
+            assert "threads that hang are left behind: 1" in running.log()
+
+
+def test_a_second_signal_does_not_wait_for_threads():
+    with hooked() as running, running.connect("/?name=ann") as client:
+        client.send("hang")
+        eventually(lambda: "hangs" in running.log(), 20)
+        running.process.terminate()
+        time.sleep(1)
+        running.process.terminate()
+        assert running.process.wait(5) == 0
+        assert "threads that hang are left behind: 1" in running.log()
+
+
+def test_a_stop_waits_for_a_thread_nobody_waits_for_any_more():
+    with hooked() as running, running.connect("/?name=ann") as client:
+        client.send("write")
+        eventually(lambda: "writes" in running.log(), 20)
+        running.process.terminate()
+        assert running.process.wait(25) == 0
+        assert "has written" in running.log()
+        assert "left behind" not in running.log()
 
 
 def test_a_reload_brings_new_hooks_to_new_clients():

@@ -25,6 +25,7 @@ from wsgate.ports import CannotStart, StartFailed, announce, bind
 from wsgate.reload import NotTaken, Reload, TakenInPart
 from wsgate.signals import Signals
 from wsgate.systemd import Systemd
+from wsgate.threads import ReactorThreads
 from wsgate.vitals import Vitals
 from wsgate.workers import inside
 from wsgate.workers.balance import make_memory
@@ -96,6 +97,7 @@ class WorkersService(Service):
         ]
         self._listening: list[Any] = []
         self._balance = -1
+        self._threads = ReactorThreads(reactor)
         self._stopping = False
         self._vitals = Vitals(reactor)
         self.supervisor = Supervisor(reactor, settings.gateway.workers, self._start_worker)
@@ -154,11 +156,12 @@ class WorkersService(Service):
         if no_workers:
             raise StartFailed(f"--workers: {no_workers}")
         self._balance = make_memory(self._settings.gateway.workers)
+        self._threads.start()
         self.supervisor.start()
         never_wait_for_reader()
         Signals(
             self._reactor,
-            hurry=self.supervisor.hurry,
+            hurry=self._hurry,
             reload=self.reload,
             limit=lambda: self._settings.gateway.stop_timeout,
         ).install()
@@ -179,6 +182,10 @@ class WorkersService(Service):
             self._watch.stopService()
         return ensureDeferred(self._stop())
 
+    def _hurry(self) -> None:
+        self._threads.give_up()
+        self.supervisor.hurry()
+
     async def _stop(self) -> None:
         ended = self.supervisor.stop()
         for port in self._listening:
@@ -187,6 +194,7 @@ class WorkersService(Service):
         await ended
         if self.channels is not None:
             await self.channels.stop()
+        await self._threads.finish(0)
         self._vitals.stop()
         os.close(self._balance)
         log.info("stopped; messages: {tally}", tally=self.figures().tally)
