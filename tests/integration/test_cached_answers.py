@@ -241,6 +241,68 @@ def test_a_purge_reaches_all_workers():
         assert counted["purged"] == 2
 
 
+@contextlib.contextmanager
+def over_redis(*last, number=3):
+    """A real redis-server, and gateways that have found each other over it; `last` is for one."""
+    with redis.redis_server() as bus, contextlib.ExitStack() as stack:
+        options = [[]] * (number - 1) + [last]
+        found = [
+            stack.enter_context(cached(CONTROL, f"--bus={bus.url}", *more)) for more in options
+        ]
+        for one in found:
+            eventually(lambda one=one: bus_is_up(one), 20, "the bus is there")
+        yield bus, found
+
+
+def bus_is_up(running):
+    return "\nwsgate_bus_up 1.0\n" in control(running, "GET", "/metrics")[1]
+
+
+@pytest.mark.slow
+def test_a_purge_on_one_gateway_holds_for_all_that_redis_connects():
+    prices = "0|public, max-age=600||"
+    with over_redis("--workers=2") as (_, found):
+        one, other, workers = found
+        before = [{running.ask(prices) for _ in range(20)} for running in found]
+        assert [len(answers) for answers in before[:2]] == [1, 1]
+        assert [runs(running) for running in (one, other)] == [1, 1]
+        # What is for no route of theirs reaches them and does nothing.
+        assert purge(one, "/cache?route=/other") == (200, {"reached": 4})
+        assert {other.ask(prices)} == before[1]
+        assert purge(one, "/cache?route=/") == (200, {"reached": 4})
+        # They were told; each acts on it when it comes to it.
+        for running, processes in ((one, 1), (other, 1), (workers, 2)):
+            eventually(
+                lambda r=running, n=processes: outcomes(r)["purged"] == n, 10, "all have purged"
+            )
+        after = [{running.ask(prices) for _ in range(20)} for running in found]
+        assert not set.union(*before) & set.union(*after)
+        # PHP was asked once more for all those questions, and what it said is kept again.
+        assert [runs(running) for running in (one, other)] == [2, 2]
+        assert runs(workers) <= 4
+        # The one with workers has the word of all as well.
+        assert purge(workers) == (200, {"reached": 4})
+        eventually(lambda: outcomes(one)["purged"] == 2, 10, "it has purged again")
+        assert one.ask(prices) not in set.union(*before, *after)
+
+
+@pytest.mark.slow
+def test_what_may_have_been_purged_while_redis_was_away_is_asked_again():
+    message = "0|public, max-age=600||"
+    with over_redis(number=2) as (bus, (one, other)):
+        before = {one.ask(message), other.ask(message)}
+        bus.kill()
+        for running in (one, other):
+            eventually(lambda r=running: not bus_is_up(r), 20, "the bus is away")
+        # What is known is still given.
+        assert other.ask(message) in before
+        assert purge(one)[0] == 503
+        bus.start()
+        for running in (one, other):
+            eventually(lambda r=running: bus_is_up(r), 60, "the bus is back")
+            eventually(lambda r=running: r.ask(message) not in before, 20, "PHP is asked again")
+
+
 # -- stores
 
 
