@@ -171,18 +171,15 @@ class Elsewhere:
         if not isinstance(mark, bytes) or len(mark) != MARK_SIZE:
             mark = await self._new_mark(mark)
         stored = self._read(primary, value, mark)
-        if stored is None or not stored.names:
-            kept = stored.kept(self._seconds(), self._wall()) if stored is not None else None
-            return Found(mark, (), primary, kept)
-        variant = asker.variant(primary, stored.names)
+        names = () if stored is None else stored.names
+        variant = asker.variant(primary, names) if names else primary
         if variant is None:
-            return Found(mark, stored.names)
-        (value,) = await self._shelf.get([self._key(variant)])
-        stored_variant = self._read(variant, value, mark)
-        kept = None
-        if stored_variant is not None:
-            kept = stored_variant.kept(self._seconds(), self._wall())
-        return Found(mark, stored.names, variant, kept)
+            return Found(mark, names)
+        if names:
+            (value,) = await self._shelf.get([self._key(variant)])
+            stored = self._read(variant, value, mark)
+        kept = None if stored is None else stored.kept(self._seconds(), self._wall())
+        return Found(mark, names, variant, kept)
 
     async def _new_mark(self, there: object) -> bytes:
         mark = urandom(MARK_SIZE)
