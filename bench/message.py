@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from wsgate import cgi
 from wsgate.compiled import DESCRIPTION
 from wsgate.eager import EagerTCPServer
-from wsgate.fastcgi import Backend, ConnectionPool
+from wsgate.fastcgi import Backend, ConnectionPool, PoolLimits
 from wsgate.fastcgi.unix import UNIXTransport
 from wsgate.garbage import collect_rarely
 from wsgate.gateway import Chain, ChainLimits, HookedConversation, Link, MakeConversation, Route
@@ -138,9 +138,8 @@ def microseconds(clients: int, workers: int, hook: Hook | None = None) -> Iterat
     """The price of a message in each run."""
     reactor = StillClock()
     endpoint: Any = Endpoint(reactor)
-    pool = ConnectionPool(
-        reactor, [Backend("php", endpoint)], max_in_flight=workers, keep_connections=True
-    )
+    limits = PoolLimits(max_in_flight=workers, keep_connections=True)
+    pool = ConnectionPool(reactor, [Backend("php", endpoint)], limits)
     make = conversing(reactor, hook) if hook is not None else None
     script = cgi.Script("/w.php", "/w.php", "/")
     route = Route(path="/", script=script, pool=pool, make_conversation=make)

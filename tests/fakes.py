@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from wsgate.channels import Channels
-from wsgate.fastcgi import Lane, Response
+from wsgate.fastcgi import Lane, PoolLimits, Response
 
 
 class FakePool:
@@ -19,8 +19,7 @@ class FakePool:
         self.lanes = []
         self.cancelled = []
         self.max_in_flight = 8
-        self.queue_deadline = 5.0
-        self.response_timeout = 30.0
+        self.limits = PoolLimits()
         self.is_waiting = True
         """Whether what has no answer can be taken back."""
 

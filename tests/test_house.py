@@ -184,6 +184,8 @@ SANS_IO = [
     "fastcgi/params.py",
     "fastcgi/connection.py",
     "fastcgi/errors.py",
+    "fastcgi/limits.py",
+    "fastcgi/places.py",
     "proxies/trusted.py",
     "proxies/forwarded.py",
     "proxies/header.py",

@@ -122,10 +122,10 @@ def _pool(pool: ConnectionPool) -> Iterator[Sample]:
     yield ("wsgate_pool_waiting", name), pool.waiting
     yield ("wsgate_pool_waiting_most", name), pool.waiting_most
     yield ("wsgate_pool_max_in_flight", name), pool.max_in_flight
-    yield ("wsgate_pool_streams_open", name), pool.streams
-    yield ("wsgate_pool_max_streams", name), pool.max_streams
-    yield ("wsgate_pool_streams_total", name), pool.streams_begun
-    yield ("wsgate_pool_streams_cut_total", name), pool.streams_cut
+    yield ("wsgate_pool_streams_open", name), pool.streams.open
+    yield ("wsgate_pool_max_streams", name), pool.streams.most
+    yield ("wsgate_pool_streams_total", name), pool.streams.begun
+    yield ("wsgate_pool_streams_cut_total", name), pool.streams.cut
     yield ("wsgate_pool_available", name), pool.is_available
     for backend in pool.backends:
         key = (name, backend.name)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from wsgate import php
 from wsgate.config import Limits, Pool, Route, Settings
-from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, UNIXEndpoint
+from wsgate.fastcgi import Backend, BreakerRules, ConnectionPool, PoolLimits, UNIXEndpoint
 from wsgate.secure import SecureEndpoint
 
 
@@ -58,22 +58,20 @@ def _connection_pool(
     limits: Limits,
     backends: Sequence[Backend],
 ) -> ConnectionPool:
-    return ConnectionPool(
-        reactor,
-        backends,
+    most = PoolLimits(
         max_in_flight=pool.max_in_flight,
         queue=pool.queue,
         queue_deadline=pool.queue_deadline,
-        response_timeout=pool.response_timeout,
         connect_timeout=pool.connect_timeout,
         write_timeout=pool.write_timeout,
-        keep_connections=pool.keeps_connections,
-        own_workers=pool.private,
+        response_timeout=pool.response_timeout,
         max_answer_size=limits.max_answer_size,
         max_streams=pool.streams,
+        keep_connections=pool.keeps_connections,
+        own_workers=pool.private,
         breaker=BreakerRules(pool.breaker_connects, pool.breaker_percent),
-        name=pool.name,
     )
+    return ConnectionPool(reactor, backends, most, name=pool.name)
 
 
 def _private_pool(

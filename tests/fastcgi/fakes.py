@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsgate.fastcgi import Backend, ConnectionPool, Lane, Request
+from wsgate.fastcgi import Backend, ConnectionPool, Lane, PoolLimits, Request
 
 REQUEST = Request(b"", b"hello")
 
@@ -120,7 +120,7 @@ class Network:
         self.backends = [
             Backend(f"backend {number}", endpoint) for number, endpoint in enumerate(self.endpoints)
         ]
-        self.pool = ConnectionPool(self.clock, self.backends, **settings)
+        self.pool = ConnectionPool(self.clock, self.backends, PoolLimits(**settings))
 
     @property
     def endpoint(self):

@@ -11,7 +11,6 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from tests.fastcgi.fakes import (
-    FakeEndpoint,
     Network,
     Outcome,
     answer,
@@ -19,12 +18,12 @@ from tests.fastcgi.fakes import (
     stdout,
 )
 from wsgate.fastcgi import (
-    Backend,
     BackendBusy,
     BackendUnavailable,
     CircuitOpen,
     ConnectionPool,
     Lane,
+    PoolLimits,
     PoolStopped,
     ProtocolError,
     QueueFull,
@@ -1060,13 +1059,12 @@ def test_a_stopped_pool_that_is_released_stays_stopped():
 
 
 def test_settings_that_make_no_pool_are_refused():
-    backend = Backend("app", FakeEndpoint())
     with pytest.raises(ValueError, match="backend"):
         ConnectionPool(Clock(), [])
     with pytest.raises(ValueError, match="max_in_flight=0"):
-        ConnectionPool(Clock(), [backend], max_in_flight=0)
+        PoolLimits(max_in_flight=0)
     with pytest.raises(ValueError, match="queue=-1"):
-        ConnectionPool(Clock(), [backend], queue=-1)
+        PoolLimits(queue=-1)
 
 
 # Any order of events

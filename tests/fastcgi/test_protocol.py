@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 from tests.fastcgi.fakes import REQUEST, FakeEndpoint, Outcome, answer, end, stderr, stdout
 from wsgate.fastcgi import (
     Backend,
+    PoolLimits,
     ProtocolError,
     Response,
     ResponseCutOff,
@@ -23,13 +24,12 @@ from wsgate.timeouts import Timeouts
 
 
 class RecordingOwner:
-    keep_connections = True
-    response_timeout = 30.0
-    write_timeout = 4.0
-    max_answer_size = 100
     stopped = False
 
-    def __init__(self):
+    def __init__(self, keep_connections=True):
+        self.limits = PoolLimits(
+            keep_connections=keep_connections, write_timeout=4.0, max_answer_size=100
+        )
         self.clock = Clock()
         self.timeouts = Timeouts(self.clock)
         self.told = []
@@ -53,9 +53,9 @@ class RecordingOwner:
 class Conversation:
     """A connected protocol, with a request under way if `send`."""
 
-    def __init__(self, send=True, **settings):
-        self.owner = RecordingOwner()
-        vars(self.owner).update(settings)
+    def __init__(self, send=True, keep_connections=True, stopped=False):
+        self.owner = RecordingOwner(keep_connections)
+        self.owner.stopped = stopped
         self.protocol = FastCGIProtocol(self.owner, Backend("app", FakeEndpoint()))
         self.transport = StringTransport()
         self.protocol.makeConnection(self.transport)
@@ -189,7 +189,7 @@ def test_each_request_of_a_connection_has_the_whole_time_and_no_more():
 def test_a_shorter_time_holds_from_the_next_request_on():
     conversation = Conversation()
     conversation.protocol.dataReceived(answer())
-    conversation.owner.response_timeout = 5.0
+    conversation.owner.limits = PoolLimits(response_timeout=5.0)
     outcome = Outcome(Deferred())
     conversation.protocol.send(REQUEST, outcome.deferred)
     conversation.owner.clock.advance(5.2)

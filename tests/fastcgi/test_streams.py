@@ -84,7 +84,7 @@ def begin(network, first=FIRST):
 def check(network, streams=0, cut=0):
     pool = network.pool
     network.check_accounts()
-    assert (pool.streams, pool.streams_cut) == (streams, cut)
+    assert (pool.streams.open, pool.streams.cut) == (streams, cut)
 
 
 def test_each_record_is_fed_as_it_comes_and_delivered_after_each_read():
@@ -97,7 +97,7 @@ def test_each_record_is_fed_as_it_comes_and_delivered_after_each_read():
     assert taker.fed[-1] == b"four"
     assert (taker.response.stderr, taker.response.app_status) == (b"note", 7)
     check(network)
-    assert network.pool.streams_begun == 1
+    assert network.pool.streams.begun == 1
 
 
 def test_an_answer_that_is_no_stream_is_collected_and_asked_about_once():
@@ -106,7 +106,7 @@ def test_an_answer_that_is_no_stream_is_collected_and_asked_about_once():
     network.endpoint.receive(stdout(b"text") + end())
     assert taker.response.stdout == b"plain text"
     assert taker.asked == [b"plain "]
-    assert network.pool.streams_begun == 0
+    assert network.pool.streams.begun == 0
 
 
 def test_a_turn_that_takes_no_streams_gets_its_answer_whole():
@@ -180,11 +180,6 @@ def test_without_streams_every_stream_is_one_too_many():
     network, taker = begun(max_streams=0)
     assert isinstance(taker.error, StreamsFull)
     check(network)
-
-
-def test_by_default_a_quarter_of_the_places_may_stream_and_one_at_least():
-    for places, streams in ((1, 1), (7, 1), (8, 2), (100, 25)):
-        assert Network(max_in_flight=places).pool.max_streams == streams
 
 
 # --- ends

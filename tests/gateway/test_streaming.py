@@ -386,7 +386,7 @@ def test_a_client_that_is_lost_ends_its_stream_and_the_place_is_free():
         s.conversation.connection_lost()
     assert logs == []
     assert s.transport.disconnected
-    assert s.network.pool.streams == s.network.pool.in_flight == 0
+    assert s.network.pool.streams.open == s.network.pool.in_flight == 0
     assert s.balance() == (0, 0, 2, 1)
     assert s.sent == [b"one"]
 
@@ -419,7 +419,7 @@ def test_a_stream_that_begins_when_the_client_has_gone_ends_at_once():
     s.conversation.connection_lost()
     s.says(stdout(HEAD + b"one\n"))
     assert s.transport.disconnected
-    assert s.network.pool.streams == 0
+    assert s.network.pool.streams.open == 0
     assert s.balance() == (0, 0, 1, 0)
 
 

@@ -23,6 +23,7 @@ from wsgate.fastcgi import (
     ConnectionPool,
     FastCGIError,
     NotSent,
+    PoolLimits,
     Request,
     RequestTimeout,
     Response,
@@ -130,7 +131,7 @@ class PHPFPMTestCase(TestCase):
     def make_pool(self, *fpms, **settings):
         backends = [Backend(fpm.endpoint, self.endpoint(fpm)) for fpm in fpms or [self.fpm]]
         settings = {"max_in_flight": self.workers, "keep_connections": self.keep} | settings
-        return self.clean_up(lambda clock: ConnectionPool(clock, backends, **settings))
+        return self.clean_up(lambda clock: ConnectionPool(clock, backends, PoolLimits(**settings)))
 
     def endpoint(self, fpm):
         """As the service makes it: our own client for UNIX, Twisted's for all else."""

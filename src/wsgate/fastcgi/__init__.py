@@ -32,6 +32,7 @@ from wsgate.fastcgi.errors import (
     StreamStopped,
     StreamTimeout,
 )
+from wsgate.fastcgi.limits import PoolLimits
 from wsgate.fastcgi.params import (
     decode_params,
     encode_pair,
@@ -55,6 +56,7 @@ __all__ = [
     "Flow",
     "Lane",
     "NotSent",
+    "PoolLimits",
     "PoolStopped",
     "ProtocolError",
     "QueueFull",

@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from wsgate.fastcgi.backend import Backend, Backends
-from wsgate.fastcgi.breaker import BreakerRules
 from wsgate.fastcgi.connection import Request, Response
 from wsgate.fastcgi.connects import Connects
 from wsgate.fastcgi.errors import (
@@ -27,6 +26,8 @@ from wsgate.fastcgi.errors import (
     ResponseTimeout,
     StreamStopped,
 )
+from wsgate.fastcgi.limits import PoolLimits
+from wsgate.fastcgi.places import StreamPlaces
 from wsgate.fastcgi.protocol import FastCGIProtocol
 from wsgate.fastcgi.queue import Queue
 from wsgate.fastcgi.unsent import Lane, Turn, Unsent
@@ -70,9 +71,8 @@ class ConnectionPool:
     `keep_connections` each request has a connection of its own, closed by us at END_REQUEST.
 
     An answer that its turn takes as a stream (`wsgate.fastcgi.sink`) may last as long as that says;
-    its parts come within `response_timeout` of each other. At most `max_streams` are open at a
-    time: one that begins beyond fails with StreamsFull. `streams_begun` of them were let in, and
-    `streams_cut` of these ended without END_REQUEST.
+    its parts come within `response_timeout` of each other. One that begins while `max_streams` are
+    open fails with StreamsFull.
 
     `requests` made == `responses` + the sum of `errors` (by name of the class; CancelledError is a
     request cancelled while it waited) + `in_flight` + `waiting`, at any time. `surplus` counts
@@ -85,57 +85,36 @@ class ConnectionPool:
         self,
         clock: IReactorTime,
         backends: Sequence[Backend],
+        limits: PoolLimits | None = None,
         *,
-        max_in_flight: int = 8,
-        queue: int = 256,
-        queue_deadline: float = 5.0,
-        response_timeout: float = 30.0,
-        connect_timeout: float = 1.0,
-        write_timeout: float = 5.0,
-        keep_connections: bool = False,
-        own_workers: bool = False,
-        max_answer_size: int = 16 * 2**20,
-        max_streams: int | None = None,
-        breaker: BreakerRules | None = None,
         name: str = "default",
     ) -> None:
         if not backends:
             raise ValueError("a pool needs a backend")
-        if max_in_flight < 1 or queue < 0:
-            raise ValueError(f"max_in_flight={max_in_flight} or queue={queue} is too small")
+        self.limits = limits = limits or PoolLimits()
         self.name = name
         self.timeouts = Timeouts(clock)
-        self.keep_connections = keep_connections
-        self._own_workers = own_workers
-        self._given_up = 0
-        """Workers that may still be busy with a request whose answer came too late."""
-        self.response_timeout = response_timeout
-        self.write_timeout = write_timeout
-        self.max_answer_size = max_answer_size
-        self.requests = 0
-        self.errors: dict[str, int] = {}
-        self.surplus = 0
-        self.max_streams = max(1, max_in_flight // 4) if max_streams is None else max_streams
-        self.streams = 0
-        """Streams that are open."""
-        self.streams_begun = 0
-        self.streams_cut = 0
         self._clock = clock
-        self.backends = Backends(clock, backends, breaker or BreakerRules(), self._backend_changed)
-        self._connects = Connects(clock, self.backends, self, connect_timeout)
-        self._max_in_flight = max_in_flight
-        self._queue = Queue(self.timeouts, queue, name, self._waited_too_long)
-        self.queue_deadline = queue_deadline
+        self.backends = Backends(clock, backends, limits.breaker, self._backend_changed)
+        self._connects = Connects(clock, self.backends, self, limits.connect_timeout)
+        self._queue = Queue(self.timeouts, limits.queue, name, self._waited_too_long)
+        self.streams = StreamPlaces(limits.max_streams)
+        self._max_in_flight = limits.max_in_flight
         self._in_flight = 0
         # Not empty only if no place is free or the pool is held; an idle connection exists only if
         # nobody waits, the pool is neither held nor stopped, and its backend is not left alone.
         self._idle: deque[FastCGIProtocol] = deque()
+        self._given_up = 0
+        """Workers that may still be busy with a request whose answer came too late."""
         self._filling = False
         self._held = False
         self.stopped = False
         self._ordinary = True
         """Not held, not stopped, and no backend is left alone: spares looking at each of these."""
         self._stop_waiters: list[Deferred[None]] = []
+        self.requests = 0
+        self.errors: dict[str, int] = {}
+        self.surplus = 0
 
     @property
     def responses(self) -> int:
@@ -208,11 +187,11 @@ class ConnectionPool:
         That may be before this returns; never raises. The result, if any, is for `withdraw`.
         """
         self.requests += 1
-        if self._idle and (not self._own_workers or self._free_workers() <= 0):
+        if self._idle and (not self.limits.own_workers or self._free_workers() <= 0):
             self._in_flight += 1
             self._idle.popleft().send(request, turn)
             return None
-        unsent = Unsent(request, turn, self._clock.seconds() + self.queue_deadline, lane)
+        unsent = Unsent(request, turn, self._clock.seconds() + self.limits.queue_deadline, lane)
         if self._ordinary and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             self._connects.connect(unsent)
@@ -289,9 +268,9 @@ class ConnectionPool:
             self._unsent_failed(unsent, QueueFull(f"too many requests wait in pool {self.name}"))
 
     def _waited_too_long(self, unsent: Unsent) -> None:
-        self._unsent_failed(
-            unsent, QueueTimeout(f"no place in pool {self.name} within {self.queue_deadline:g} s")
-        )
+        seconds = self.limits.queue_deadline
+        error = QueueTimeout(f"no place in pool {self.name} within {seconds:g} s")
+        self._unsent_failed(unsent, error)
 
     def _fill_places(self) -> None:
         # What is started here may fail and free its place at once: that must not start the next
@@ -403,19 +382,6 @@ class ConnectionPool:
         elif backend.breaker.is_open:
             backend.breaker.over(protocol)
         self._free_place()
-
-    def begin_stream(self) -> bool:
-        """An answer is a stream: whether it may go on."""
-        if self.streams >= self.max_streams:
-            return False
-        self.streams += 1
-        self.streams_begun += 1
-        return True
-
-    def stream_over(self, *, is_whole: bool) -> None:
-        """A stream that went on has ended."""
-        self.streams -= 1
-        self.streams_cut += not is_whole
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """A connection ended that nobody used."""

@@ -11,6 +11,8 @@ from zope.interface import implementer
 from wsgate.fastcgi.backend import Backend
 from wsgate.fastcgi.connection import ConnectionState, Request, ResponderConnection, Response
 from wsgate.fastcgi.errors import FastCGIError, RequestTimeout, StreamsFull, StreamTimeout
+from wsgate.fastcgi.limits import PoolLimits
+from wsgate.fastcgi.places import StreamPlaces
 from wsgate.fastcgi.records import MAX_CONTENT
 from wsgate.fastcgi.sending import Sending
 from wsgate.fastcgi.unsent import Turn
@@ -23,10 +25,8 @@ class Owner(Protocol):
     """Who makes connections and lends them: the pool. Told of all that happens to them."""
 
     timeouts: Timeouts
-    keep_connections: bool
-    response_timeout: float
-    write_timeout: float
-    max_answer_size: int
+    limits: PoolLimits
+    streams: StreamPlaces
     stopped: bool
 
     def connected(self, protocol: FastCGIProtocol) -> None:
@@ -40,12 +40,6 @@ class Owner(Protocol):
 
     def idle_lost(self, protocol: FastCGIProtocol) -> None:
         """The connection ended, or had to be closed, while no request was under way."""
-
-    def begin_stream(self) -> bool:
-        """The answer under way turns out to be a stream; False if there may be none."""
-
-    def stream_over(self, *, is_whole: bool) -> None:
-        """A stream that was begun has come to its END_REQUEST, or to another end."""
 
     def finish_stop(self) -> None:
         """Called when `stopped`, after the turn of a request was told."""
@@ -80,7 +74,7 @@ class FastCGIProtocol:
         self.transport: Any = None
         self._sending: Sending | None = None
         self._owner = owner
-        self._connection = ResponderConnection(owner.max_answer_size)
+        self._connection = ResponderConnection(owner.limits.max_answer_size)
         self._receive = self._connection.receive_data
         self._turn: Turn | None = None
         self._deadline = 0.0
@@ -96,20 +90,21 @@ class FastCGIProtocol:
         """
         owner = self._owner
         self._turn = turn
-        self._deadline = deadline = owner.timeouts.seconds() + owner.response_timeout
+        limits = owner.limits
+        self._deadline = deadline = owner.timeouts.seconds() + limits.response_timeout
         if self._timer is None or deadline < self._timer_due:
-            self._start_timer(owner.response_timeout)
+            self._start_timer(limits.response_timeout)
         if len(request.stdin) > MAX_CONTENT:
             self._send_long(request)
         else:
-            self.transport.write(self._connection.send_request(request, owner.keep_connections))
+            self.transport.write(self._connection.send_request(request, limits.keep_connections))
 
     def _send_long(self, request: Request) -> None:
         owner = self._owner
-        sending = Sending(owner.timeouts, owner.write_timeout, self.transport, self._stalled)
+        sending = Sending(owner.timeouts, owner.limits.write_timeout, self.transport, self._stalled)
         self._sending = sending
         self._receive = self._receive_unusual
-        sending.start(self._connection.request_parts(request, owner.keep_connections))
+        sending.start(self._connection.request_parts(request, owner.limits.keep_connections))
 
     def _receive_unusual(self, data: bytes, turn: object = None) -> Response | None:
         """As the connection does, while a long request goes out or a stream comes in."""
@@ -128,7 +123,7 @@ class FastCGIProtocol:
             self._sending = None
         if self._stream_ends:
             self._stream_ends = 0.0
-            self._owner.stream_over(is_whole=is_whole)
+            self._owner.streams.over(is_whole=is_whole)
             if is_whole:
                 # Over TLS the end may come while reading is paused.
                 self.transport.resumeProducing()
@@ -136,7 +131,7 @@ class FastCGIProtocol:
 
     def _stalled(self) -> None:
         stderr = self._connection.time_out().stderr
-        seconds = self._owner.write_timeout
+        seconds = self._owner.limits.write_timeout
         self._fail(RequestTimeout(f"nothing was taken for {seconds:g} s", stderr=stderr))
 
     def close(self) -> None:
@@ -193,12 +188,12 @@ class FastCGIProtocol:
         sink = self._connection.sink
         assert sink is not None
         if not self._stream_ends:
-            if not self._owner.begin_stream():
+            if not self._owner.streams.begin():
                 self.stop(StreamsFull("as many streams as may be are open"))
                 return
             self._stream_ends = self._owner.timeouts.seconds() + sink.timeout
             self._receive = self._receive_unusual
-        self._wait_until(self._owner.timeouts.seconds() + self._owner.response_timeout)
+        self._wait_until(self._owner.timeouts.seconds() + self._owner.limits.response_timeout)
         sink.deliver(self)
 
     def _wait_until(self, deadline: float) -> None:
@@ -213,7 +208,7 @@ class FastCGIProtocol:
 
     def resume(self) -> None:
         """Read on."""
-        self._wait_until(self._owner.timeouts.seconds() + self._owner.response_timeout)
+        self._wait_until(self._owner.timeouts.seconds() + self._owner.limits.response_timeout)
         self.transport.resumeProducing()
 
     def stop(self, error: FastCGIError) -> None:

@@ -184,7 +184,7 @@ class HookedConversation(AskingConversation):
         timeout = self._chain.limits.timeout
         if not link.asks:
             return timeout
-        pool = self._route.pool
+        pool = self._route.pool.limits
         behind = len(self._chain.messages) - step.position
         return timeout * behind + pool.queue_deadline + pool.response_timeout
 
