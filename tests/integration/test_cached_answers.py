@@ -383,3 +383,16 @@ def test_a_store_in_trouble_costs_no_answer(server, fault):
                 server.thaw()
             else:
                 server.start()
+
+
+@pytest.mark.slow
+def test_a_purge_that_a_store_never_heard_of_is_told_of_when_wsgate_stops(server):
+    with shared(server) as running:
+        eventually(lambda: store_is_up(running), 20, "the store is up")
+        running.ask("0|public, max-age=600||")
+        server.kill()
+        assert purge(running)[0] == 200
+        assert running.stop() == 0
+        said = "hook cache: a purge of / has not reached the store"
+        assert running.log().count(said) == 1
+        assert "Traceback" not in running.log()

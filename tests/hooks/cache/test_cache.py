@@ -1,7 +1,7 @@
 """What a cache gives to whom, and how often PHP is asked for it."""
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 
 from tests.hooks.cache.asked import Around, answer
 from tests.hooks.cache.clients import Client
@@ -481,7 +481,7 @@ def test_what_may_have_been_purged_while_the_bus_was_away_is_forgotten(around):
 def test_a_stopped_cache_leaves_nothing_behind(around):
     around.ask()
     around.php_says(b"7")
-    around.cache.stop()
+    Deferred.fromCoroutine(around.cache.stop())
     assert len(around.timeouts) == 0
     assert around.cache._memory.size == 0
     assert not around.channels._notices.topics()

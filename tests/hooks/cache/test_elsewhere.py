@@ -2,6 +2,7 @@
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.hooks.cache.asked import Around
 from tests.hooks.cache.clients import Client
@@ -234,6 +235,38 @@ def test_a_purge_that_the_store_did_not_hear_of_is_told_to_it_before_it_is_read_
     one.clock.advance(1)
     assert not one.ask(payload=b"another").is_over
     assert not other.ask().is_over
+
+
+def test_a_purge_that_the_store_did_not_hear_of_is_told_to_it_at_the_end_if_it_is_back():
+    shelf, one, other = two()
+    one.ask()
+    one.php_says(b"old")
+    shelf.is_up = False
+    one.purge()
+    shelf.is_up = True
+    with capturedLogs() as logs:
+        Deferred.fromCoroutine(one.cache.stop())
+    assert not logs
+    assert not other.ask().is_over
+
+
+@pytest.mark.parametrize("is_up", [False, True])
+def test_a_purge_that_never_reaches_the_store_is_told_of_at_the_end(is_up):
+    shelf, one, _ = two()
+    shelf.mood = lambda: fail(OSError("away"))
+    one.purge()
+    shelf.is_up = is_up
+    with capturedLogs() as logs:
+        Deferred.fromCoroutine(one.cache.stop())
+    (event,) = logs
+    assert "a purge of /prices has not reached the store" in formatEvent(event)
+
+
+def test_without_a_purge_the_end_asks_the_store_nothing():
+    shelf, one, _ = two()
+    with capturedLogs() as logs:
+        Deferred.fromCoroutine(one.cache.stop())
+    assert (len(logs), shelf.asked) == (0, 0)
 
 
 def test_the_client_that_asked_may_leave_while_the_store_is_asked():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from twisted.internet.defer import Deferred, gatherResults
 
 from wsgate.backoff import Backoff
+from wsgate.floods import CalmLogger
 from wsgate.hooks.cache.asker import Asker
 from wsgate.hooks.cache.keys import digest
 from wsgate.hooks.cache.memory import Kept
@@ -24,6 +25,8 @@ LONGEST = 30 * 24 * 3600
 """Seconds that memcached takes for a time to keep something; longer is a date for it."""
 
 T = TypeVar("T")
+
+_log = CalmLogger(namespace="wsgate")
 
 
 class Shelf(Protocol):
@@ -118,6 +121,7 @@ class Elsewhere:
         patience: float,
         count: Callable[[str], object],
     ) -> None:
+        self._name, self._route = services.name, services.route
         self._shelf = shelf
         self._prefix = prefix
         self._mark_key = f"{prefix}mark:{digest(services.route.encode()).hex()}"
@@ -163,6 +167,18 @@ class Elsewhere:
         """Nothing stored until now counts any more, as soon as the store takes `mark`."""
         self._due = mark
         self._begin_to_settle()
+
+    async def stop(self) -> None:
+        """Ask nothing more. A purge that the store does not take even now is told of in the log."""
+        if self._shelf.is_up:
+            await self._settle()
+        if self._due is not None:
+            _log.warn(
+                "hook {name}: a purge of {route} has not reached the store; what it has of before "
+                "may be given out again: purge once more when it is up",
+                name=self._name,
+                route=self._route,
+            )
 
     # -- how
 

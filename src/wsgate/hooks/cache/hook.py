@@ -76,7 +76,7 @@ class Cache(Hook):
         # Of those that were missed nobody knows what they were for.
         self._deaf = self._channels.on_notice(TOPIC, self._told, self._forget)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Forget everything; what is in a store stays there."""
         if self._deaf is not None:
             self._deaf()
@@ -86,6 +86,8 @@ class Cache(Hook):
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
+        if self._elsewhere is not None:
+            await self._elsewhere.stop()
 
     def _told(self, notice: bytes) -> None:
         purge = read(notice)
