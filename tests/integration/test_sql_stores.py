@@ -149,7 +149,8 @@ class SQLCases:
         self.assertEqual(await store.query("select 1 as n"), [{"n": 1}])
 
     async def test_a_slow_statement_is_late_and_holds_up_nobody(self):
-        store = await self.ready(timeout=0.5, connections=2)
+        # For the others it includes a connection, which is made only now.
+        store = await self.ready(timeout=2.0, connections=2)
         slow = store.query(self.slow)
         self.assertEqual(await store.query("select 1 as n"), [{"n": 1}])
         await self.error_of(slow, StoreTimeout)
