@@ -15,8 +15,20 @@ def test_a_text_of_the_limit_is_whole_and_a_longer_one_is_cut():
     assert one_line("x" * 11, limit=10) == "x" * 9 + "…"
 
 
-@given(st.one_of(st.binary(), st.text()))
-def test_anything_becomes_one_printable_line(text):
-    line = one_line(text)
-    assert len(line.splitlines()) <= 1
-    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in line)
+def test_what_turns_the_direction_of_writing_or_no_file_can_hold_becomes_visible():
+    assert one_line("a\u202eb\ud800c\U000e0001d\xade") == "a\\u202eb\\ud800c\\U000e0001d\\xade"
+
+
+def test_letters_of_any_script_stay():
+    assert one_line("Grüße, 世界, שלום 🙂") == "Grüße, 世界, שלום 🙂"
+
+
+ANYTHING = st.text(st.characters(exclude_categories=()))
+
+
+@given(st.one_of(st.binary(), ANYTHING), st.integers(1, 40))
+def test_anything_becomes_one_printable_line_of_at_most_the_limit(text, limit):
+    line = one_line(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+    line.encode()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -181,6 +182,15 @@ def test_a_token_as_a_subprotocol_is_never_the_one_that_is_taken(secret_file):
         assert refused(running, subprotocols=["chat.v1"]).status_code == 401
         assert refused(running, subprotocols=["bearer.x", "chat.v1"]).status_code == 401
         assert offered not in running.log()
+
+
+def test_what_a_token_says_of_itself_cannot_forge_or_break_the_log(secret_file):
+    head = b64encode(b'{"alg": "\\ud800\\u202e\\nx"}').decode().rstrip("=")
+    with serving("jwt", hook={"key_file": secret_file, **HS}) as running:
+        assert refused(running, **bearer(f"{head}.e30.c2ln")).status_code == 401
+        told = "its algorithm is \\ud800\\u202e | x, which is not allowed"
+        eventually(lambda: told in running.log(), 20, "the log says it")
+        assert "Traceback" not in running.log()
 
 
 @pytest.mark.parametrize("source", ["cookie:jwt", "query:token", "header:X-Token"])
