@@ -49,6 +49,7 @@ ALLOWED = {
     "hooks": {
         *("backoff", "channels", "config", "floods", "networks", "oneline", "secretfile", "secure"),
         "stores",
+        "threads",
         "timeouts",
     },
     "journal": {"filelock"},

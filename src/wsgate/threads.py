@@ -7,15 +7,20 @@ killed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 log = Logger(namespace="wsgate")
+
+T = TypeVar("T")
 
 GLANCE = 0.05
 """Seconds between two looks whether threads are still busy."""
@@ -24,6 +29,41 @@ GLANCE = 0.05
 class _Daemon(Thread):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, daemon=True, **named)
+
+
+class OwnThreads:
+    """At most `most` threads, for what may hang and should hold up nothing but its like.
+
+    There is none before the first call. One that hangs ends with the process.
+    """
+
+    def __init__(self, reactor: Any, most: int) -> None:
+        self._reactor = reactor
+        self._most = most
+        self._pool: ThreadPool | None = None
+        self._is_stopped = False
+
+    def call(self, function: Callable[[], T]) -> Deferred[T]:
+        """What `function` gives, called in a thread; it waits while all are busy.
+
+        Fails with what it raises, and after `stop` with CancelledError.
+        """
+        if self._is_stopped:
+            return fail(CancelledError())
+        if self._pool is None:
+            self._pool = ThreadPool(0, self._most)
+            self._pool.threadFactory = _Daemon
+            self._pool.start()
+        return deferToThreadPool(self._reactor, self._pool, function)
+
+    def stop(self) -> None:
+        """Take no call any more, and wait for none; threads end when those that came are over."""
+        self._is_stopped = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            # Else they are joined.
+            pool.threads.clear()
+            pool.stop()
 
 
 class ReactorThreads:

@@ -1,7 +1,7 @@
 """Who comes in with a session, what PHP is told of it, and who may stay."""
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from tests.hooks.connections import FakeConnection
@@ -24,6 +24,10 @@ class Saved:
         self.at_once = 0
         self.waits = False
         self.waiting = []
+        self.stops = 0
+
+    def stop(self):
+        self.stops += 1
 
     async def look_up(self, session):
         self.asked.append(session)
@@ -236,3 +240,18 @@ def test_few_sessions_are_looked_up_again_at_a_time(place):
     # Who comes in does not wait for them.
     place.saved.waits = False
     assert place.comes(hook, place.client()) is None
+
+
+def test_a_hook_that_stops_lets_go_of_its_source(place):
+    place.hook().stop()
+    assert place.saved.stops == 1
+
+
+def test_a_check_that_a_stop_has_cut_off_is_no_failure(place):
+    client = watched(place)
+    asked = len(place.saved.asked)
+    place.saved.data = CancelledError()
+    place.later(61)
+    assert len(place.saved.asked) == asked + 1
+    assert client.closed is None
+    assert "login check_failed" not in place.counted

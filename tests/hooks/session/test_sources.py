@@ -20,8 +20,12 @@ class Threads:
 
     def __init__(self):
         self.waiting = []
+        self.stops = 0
 
-    def __call__(self, _services, function):
+    def stop(self):
+        self.stops += 1
+
+    def call(self, function):
         done = Deferred()
         self.waiting.append((function, done))
         return done
@@ -176,3 +180,8 @@ def test_who_does_not_wait_any_more_holds_a_place_until_the_thread_is_free(
     function, _ = threads.waiting.pop()
     function()
     assert len(source._under_way) == 0
+
+
+def test_its_threads_stop_with_it(source, threads):
+    source.stop()
+    assert threads.stops == 1

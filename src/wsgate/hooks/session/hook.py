@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.python.failure import Failure
 
 from wsgate.config.session import SessionOptions
@@ -40,6 +40,10 @@ class SessionHook(Hook):
         self._source = source
         # Of clients that are in; those who come in do not wait for them.
         self._turns = DeferredSemaphore(CHECKS_AT_ONCE)
+
+    def stop(self) -> None:
+        """No connection needs it any more."""
+        self._source.stop()
 
     async def on_connect(self, connection: Connection) -> OnConnect:
         """Let in who has a session with all that is required, and tell PHP of it."""
@@ -109,6 +113,9 @@ class SessionHook(Hook):
 
     def _check_failed(self, failure: Failure) -> None:
         """Whoever is in stays: a store that is away for a moment must not close everybody."""
+        if failure.check(CancelledError):
+            # This hook has stopped.
+            return
         self._count("check_failed")
         log.warn(
             "hook {hook}: a client stays, whose session cannot be looked up: {error}",

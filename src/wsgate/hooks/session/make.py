@@ -11,8 +11,9 @@ from wsgate.config.session import SessionOptions
 from wsgate.hooks.services import Services
 from wsgate.hooks.session.files import Place, Rules, user_name
 from wsgate.hooks.session.hook import SessionHook
-from wsgate.hooks.session.sources import Files, Source
+from wsgate.hooks.session.sources import AT_ONCE, Files, Source
 from wsgate.hooks.session.stored import in_store
+from wsgate.threads import OwnThreads
 
 
 def make(services: Services, options: SessionOptions) -> SessionHook:
@@ -41,7 +42,7 @@ def _files(services: Services, options: SessionOptions) -> Files:
     place = Place.parse(options.save_path)
     owner = _owner(options, _checked(place.folder))
     rules = Rules(max_size=options.max_size, max_age=options.max_age, owner=owner)
-    return Files(services, place, rules)
+    return Files(services, place, rules, OwnThreads(services.reactor, AT_ONCE))
 
 
 def _checked(folder: str) -> os.stat_result:

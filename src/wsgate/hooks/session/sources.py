@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 PAUSE = 0.05
 """Seconds between two looks at a file that a script may be writing."""
+
+AT_ONCE = 8
+"""Threads that look at files, of one route."""
 
 LOOKS = round(2 * SETTLED / PAUSE)
 
@@ -34,6 +37,9 @@ class Source(Protocol):
             HookFailed: it cannot be known.
         """
 
+    def stop(self) -> None:
+        """Nobody will look anything up any more."""
+
 
 def in_thread(services: Services, function: Callable[[], T]) -> Awaitable[T]:
     """What `function` gives, called in a thread of the reactor's pool."""
@@ -41,20 +47,24 @@ def in_thread(services: Services, function: Callable[[], T]) -> Awaitable[T]:
     return deferToThreadPool(reactor, reactor.getThreadPool(), function)
 
 
-class Files:
-    """Session files, read in threads."""
+class Threads(Protocol):
+    """Where files are read."""
 
-    def __init__(
-        self,
-        services: Services,
-        place: Place,
-        rules: Rules,
-        thread: Callable[[Services, Callable[[], T]], Awaitable[T]] = in_thread,
-    ) -> None:
+    def call(self, function: Callable[[], T]) -> Awaitable[T]:
+        """What `function` gives, called in a thread."""
+
+    def stop(self) -> None:
+        """Take no call any more."""
+
+
+class Files:
+    """Session files, read in `threads`: never those in which names are looked up, for example."""
+
+    def __init__(self, services: Services, place: Place, rules: Rules, threads: Threads) -> None:
         self._services = services
         self._place = place
         self._rules = rules
-        self._thread: Any = thread
+        self._threads = threads
         self._under_way: set[object] = set()
 
     async def look_up(self, session: str) -> bytes | None:
@@ -91,5 +101,8 @@ class Files:
                 self._under_way.discard(mark)
 
         self._under_way.add(mark)
-        looking: Awaitable[bytes | None] = self._thread(self._services, look)
-        return looking
+        return self._threads.call(look)
+
+    def stop(self) -> None:
+        """As `Source.stop`; files that a disk does not give are not waited for."""
+        self._threads.stop()

@@ -41,6 +41,9 @@ class InRedis:
             raise HookFailed(str(error)) from None
         return _checked(found, self._max_size)
 
+    def stop(self) -> None:
+        """As `Source.stop`: the store is not ours."""
+
 
 class InMemcached:
     """Values by `prefix` and id."""
@@ -60,6 +63,9 @@ class InMemcached:
         except StoreError as error:
             raise HookFailed(str(error)) from None
         return _checked(found, self._max_size)
+
+    def stop(self) -> None:
+        """As `Source.stop`: the store is not ours."""
 
 
 def _checked(found: object, max_size: int) -> bytes | None:
