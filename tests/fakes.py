@@ -8,6 +8,15 @@ from twisted.internet.testing import StringTransport
 
 from wsgate.channels import Channels
 from wsgate.fastcgi import Lane, PoolLimits, Response
+from wsgate.gateway import Arrival, QueueLimits
+from wsgate.http1 import RequestHead
+
+HEAD = RequestHead(b"GET", b"/", b"HTTP/1.1", ())
+
+
+def arrival(peer, params=b"", limits=None, connection_id="id", head=HEAD, subprotocol=None):
+    """A client at a route, whose handshake was `head`."""
+    return Arrival(connection_id, params, peer, limits or QueueLimits(), head, subprotocol)
 
 
 class FakePool:

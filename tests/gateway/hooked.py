@@ -12,6 +12,7 @@ from wsgate import cgi
 from wsgate.cgi import Address, Client
 from wsgate.fastcgi import decode_params
 from wsgate.gateway import (
+    Arrival,
     Chain,
     ChainLimits,
     DepartureLimits,
@@ -65,7 +66,7 @@ class Visitor:
         client = Client(Address("192.0.2.7", "1234"), Address("192.0.2.1", "80"), False)
         params = self.route.connection_params(head, client, "id", "v1")
         self.conversation = self.route.converse(
-            "id", params, self.peer, QueueLimits(2, 100), head, "v1"
+            Arrival("id", params, self.peer, QueueLimits(2, 100), head, "v1")
         )
         self.results = []
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import FakePeer, FakePool
+from tests.fakes import FakePeer, FakePool, arrival
 from wsgate import cgi
 from wsgate.fastcgi import QueueFull, ResponseCutOff
 from wsgate.gateway import Conversation, QueueLimits, Route
@@ -19,7 +19,7 @@ TWO = QueueLimits(2, 100)
 def talk(limits=TWO, **rules) -> tuple:
     pool, peer = FakePool(), FakePeer()
     route = Route(path="/", script=cgi.Script("/w.php", "/w.php", "/"), pool=pool, **rules)
-    return pool, peer, route, Conversation("id", route, b"PARAMS", peer, limits)
+    return pool, peer, route, Conversation(route, arrival(peer, b"PARAMS", limits))
 
 
 def balance(route: Route) -> tuple[int, int, int, int]:

@@ -11,6 +11,7 @@ from wsgate import cgi
 from wsgate.fastcgi import Lane, QueueFull, ResponseCutOff, ResponseTimeout
 from wsgate.gateway import (
     Accepted,
+    Arrival,
     DepartureLimits,
     EventfulConversation,
     QueueLimits,
@@ -47,7 +48,7 @@ class Meeting:
         )
         params = b"PARAMS" + subprotocol_params(subprotocol)
         self.conversation = self.route.converse(
-            "id", params, self.peer, QueueLimits(2, 100), OFFERS, subprotocol
+            Arrival("id", params, self.peer, QueueLimits(2, 100), OFFERS, subprotocol)
         )
         self.results = []
         self.answer = self.conversation.open()

@@ -3,7 +3,7 @@ one of them has sent."""
 
 import pytest
 
-from tests.fakes import FakePeer
+from tests.fakes import FakePeer, arrival
 from tests.fastcgi.fakes import Network, answer
 from wsgate import cgi
 from wsgate.gateway import Conversation, QueueLimits, Route
@@ -48,7 +48,7 @@ class Clients:
             peer.conversation = self.conversation(peer)
 
     def conversation(self, peer):
-        return Conversation("id", self.route, b"", peer, QueueLimits(16, 2**20))
+        return Conversation(self.route, arrival(peer, limits=QueueLimits(16, 2**20)))
 
     def serve_one(self):
         """The oldest request that PHP has is answered; who was answered asks again."""

@@ -3,11 +3,11 @@
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from tests.fakes import FakeMember, FakePeer, FakePool
+from tests.fakes import FakeMember, FakePeer, FakePool, arrival
 from wsgate import cgi
 from wsgate.channels import ChannelLimits
 from wsgate.fastcgi import decode_params, encode_params
-from wsgate.gateway import Conversation, QueueLimits, Route
+from wsgate.gateway import Conversation, Route
 
 
 class Client:
@@ -18,7 +18,7 @@ class Client:
         self.channels = self.peer.channels
         self.route = Route(path="/", script=cgi.Script("/w", "/w", "/"), pool=self.pool)
         params = encode_params([(b"QUERY_STRING", query), (b"REQUEST_URI", b"/a?" + query)])
-        self.conversation = Conversation("id", self.route, params, self.peer, QueueLimits())
+        self.conversation = Conversation(self.route, arrival(self.peer, params))
         self.channels.add(self.conversation)
         self.logged = []
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 
-from tests.fakes import FakePeer
+from tests.fakes import FakePeer, arrival
 from tests.fastcgi.fakes import Network, end, stderr, stdout
 from wsgate import cgi
 from wsgate.gateway import Conversation, QueueLimits, Route, StreamLimits
@@ -31,7 +31,9 @@ class Stage:
             streams=limits or StreamLimits(),
             **rules,
         )
-        self.conversation = Conversation("id", self.route, b"", self.peer, QueueLimits(8, 1000))
+        self.conversation = Conversation(
+            self.route, arrival(self.peer, limits=QueueLimits(8, 1000))
+        )
         if asks:
             self.ask()
 

@@ -13,7 +13,7 @@ from tests.fakes import FakePeer, FakePool
 from wsgate import cgi
 from wsgate.channels import ChannelLimits, Channels, Message
 from wsgate.fastcgi import Lane, QueueFull, Response, ResponseCutOff, decode_params
-from wsgate.gateway import Accepted, QueueLimits, RefusedByBackend, Route
+from wsgate.gateway import Accepted, Arrival, QueueLimits, RefusedByBackend, Route
 from wsgate.gateway.route import subprotocol_params
 from wsgate.grip.dialect import Grip
 from wsgate.grip.events import OPEN, Event, decode_events, encode_events
@@ -80,12 +80,14 @@ class Talk:
             on_error=on_error,
         )
         self.conversation = self.route.converse(
-            "id",
-            b"" + subprotocol_params("v1"),
-            self.peer,
-            limits or QueueLimits(16, 10**6),
-            HEAD,
-            "v1",
+            Arrival(
+                "id",
+                subprotocol_params("v1"),
+                self.peer,
+                limits or QueueLimits(16, 10**6),
+                HEAD,
+                "v1",
+            )
         )
         self.opened = []
         self.conversation.open().addBoth(self.opened.append)

@@ -12,12 +12,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from tests.fakes import FakePeer
+from tests.fakes import FakePeer, arrival
 from tests.pusher.test_conversation import ANN, sign_in
 from tests.pusher.test_conversation import subscribe as join
 from wsgate import cgi
 from wsgate.channels import Channels
-from wsgate.gateway import QueueLimits, Route
+from wsgate.gateway import Route
 from wsgate.http1 import RequestHead
 from wsgate.pusher import ApiFactory, App, Applications, Served
 from wsgate.pusher.signatures import request_signature
@@ -45,7 +45,7 @@ class House:
         route = Route(path="/", script=cgi.Script("", "", "/"), pool=None)
         head = RequestHead(b"GET", b"/app/key", b"HTTP/1.1", ())
         client = self.applications.converse(
-            *(app_id, f"{self.count:032x}", route, b"", FakePeer(), QueueLimits(), head, None)
+            app_id, route, arrival(FakePeer(), connection_id=f"{self.count:032x}", head=head)
         )
         self.channels.add(client)
         return client

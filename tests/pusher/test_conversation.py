@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from tests.fakes import FakePeer, FakePool
+from tests.fakes import FakePeer, FakePool, arrival
 from wsgate import cgi
 from wsgate.channels import ChannelLimits, Channels
 from wsgate.gateway import QueueLimits, Route
@@ -58,13 +58,13 @@ class House:
         client = PusherConversation(
             self.application,
             lambda function: self.clock.callLater(0, function),
-            f"{self.count:032x}",
             self.route,
-            b"",
-            FakePeer(),
-            limits or QueueLimits(),
-            RequestHead(b"GET", target, b"HTTP/1.1", ()),
-            None,
+            arrival(
+                FakePeer(),
+                limits=limits,
+                connection_id=f"{self.count:032x}",
+                head=RequestHead(b"GET", target, b"HTTP/1.1", ()),
+            ),
         )
         self.channels.add(client)
         if opened:
@@ -178,7 +178,7 @@ def test_another_protocol_is_told_and_closed(house):
 def test_an_unknown_application_is_told_and_closed():
     route = Route(path="/", script=cgi.Script("", "", "/"), pool=FakePool())
     peer = FakePeer()
-    client = TurnedAway("a" * 32, route, b"", peer, QueueLimits())
+    client = TurnedAway(route, arrival(peer, connection_id="a" * 32))
     client.open()
     client.opened()
     event, close = got(client)

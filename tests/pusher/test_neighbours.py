@@ -7,12 +7,12 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from tests.bus.memory_bus import MemoryBus, new_exchange
-from tests.fakes import FakePeer
+from tests.fakes import FakePeer, arrival
 from tests.pusher.test_conversation import ANN, BOB, Told, got, here, say, sign_in, subscribe
 from wsgate import cgi
 from wsgate.bus import SharedChannels
 from wsgate.channels import Message
-from wsgate.gateway import QueueLimits, Route
+from wsgate.gateway import Route
 from wsgate.http1 import RequestHead
 from wsgate.pusher import App, Applications, Served
 from wsgate.pusher.calls import Trigger
@@ -40,13 +40,12 @@ class Node:
     def client(self):
         client = self.applications.converse(
             "3",
-            f"{self.name}{next(self.numbers):024x}",
             Route(path="/", script=cgi.Script("", "", "/"), pool=None),
-            b"",
-            FakePeer(),
-            QueueLimits(),
-            RequestHead(b"GET", b"/app/key", b"HTTP/1.1", ()),
-            None,
+            arrival(
+                FakePeer(),
+                connection_id=f"{self.name}{next(self.numbers):024x}",
+                head=RequestHead(b"GET", b"/app/key", b"HTTP/1.1", ()),
+            ),
         )
         self.channels.add(client)
         return client

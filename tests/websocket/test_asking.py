@@ -22,8 +22,8 @@ from wsgate.websocket.draining import OPENING_GRACE
 class Undecided(Conversation):
     """Lets the client in when the test says so."""
 
-    def __init__(self, connection_id, route, params, peer, limits, head, subprotocol):
-        super().__init__(connection_id, route, params, peer, limits)
+    def __init__(self, route, arrival):
+        super().__init__(route, arrival)
         self.answer = Deferred()
         self.told = []
 

@@ -11,6 +11,7 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.chain import Chain, ChainLimits, Link
 from wsgate.gateway.conversation import Conversation, QueueLimits
 from wsgate.gateway.departures import DepartureLimits
@@ -25,6 +26,7 @@ from wsgate.gateway.streams import StreamLimits
 __all__ = [
     "Accepted",
     "Actions",
+    "Arrival",
     "Chain",
     "ChainLimits",
     "Conversation",

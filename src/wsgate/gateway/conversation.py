@@ -30,10 +30,10 @@ from wsgate.gateway.answer import (
     reply_to_failure,
     reply_to_response,
 )
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.lastwords import message_of, publish_late
 from wsgate.gateway.outlet import StreamOutlet
 from wsgate.gateway.params import request_params
-from wsgate.gateway.peer import Peer
 from wsgate.oneline import one_line
 
 if TYPE_CHECKING:
@@ -82,11 +82,9 @@ class Conversation(StreamOutlet):
     called = False
     """Pools ask this of a turn: whether it is to be told nothing any more."""
 
-    def __init__(
-        self, connection_id: str, route: Route, params: bytes, peer: Peer, limits: QueueLimits
-    ) -> None:
-        super().__init__(connection_id, route, params, peer)
-        self._limits = limits
+    def __init__(self, route: Route, arrival: Arrival) -> None:
+        super().__init__(route, arrival)
+        self._limits = arrival.limits
         self._queue = _NO_QUEUE
         self._queued_size = 0
         self._number = 0

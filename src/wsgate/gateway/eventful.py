@@ -21,12 +21,11 @@ from wsgate.gateway.admission import (
     offered_subprotocols,
 )
 from wsgate.gateway.answer import ScriptMissing, failure_of, reply_to_failure
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.connecting import ClientGone, Connect, outcome_of
-from wsgate.gateway.conversation import Conversation, QueueLimits
-from wsgate.gateway.peer import Peer
+from wsgate.gateway.conversation import Conversation
 from wsgate.gateway.register import Register, Visit
 from wsgate.gateway.route import Route, subprotocol_params
-from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line
 
 NO_MESSAGES = (1008, "this path takes no messages")
@@ -43,8 +42,6 @@ class EventfulConversation(Conversation):
 
     Args:
         register: of all such conversations.
-        offered: the subprotocols in the handshake, of which PHP may take one.
-        subprotocol: the one that is taken otherwise; `params` end with it.
     """
 
     __slots__ = (
@@ -59,27 +56,19 @@ class EventfulConversation(Conversation):
         "_visit",
     )
 
-    def __init__(
-        self,
-        register: Register,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-    ) -> None:
+    def __init__(self, register: Register, route: Route, arrival: Arrival) -> None:
         number = encode_params([(b"WSGATE_SEQUENCE", str(register.sequence()).encode())])
-        super().__init__(connection_id, route, number + params, peer, limits)
-        self._offered = offered_subprotocols(head)
-        self._subprotocol = subprotocol
+        super().__init__(route, arrival._replace(params=number + arrival.params))
+        self._offered = offered_subprotocols(arrival.head)
+        """The subprotocols in the handshake, of which PHP may take one."""
+        self._subprotocol = arrival.subprotocol
+        """The one that is taken otherwise."""
         self._connecting: Connect | None = None
         self._admission: Admission | None = None
         self._register = register
         self._visit: Visit | None = None
         if "disconnect" in route.events:
-            self._visit = register.visit(connection_id, route)
+            self._visit = register.visit(arrival.connection_id, route)
         self._is_opening = False
         self._is_running_on = False
         """Whether PHP works on a message whose answer nobody waits for."""

@@ -13,19 +13,17 @@ from twisted.python.failure import Failure
 from wsgate.channels import Channels
 from wsgate.fastcgi import encode_params
 from wsgate.gateway.admission import Accepted, RefusedByBackend
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.chain import Chain, Link, Wait
 from wsgate.gateway.connecting import ClientGone
-from wsgate.gateway.conversation import QueueLimits
 from wsgate.gateway.eventful import EventfulConversation
 from wsgate.gateway.guest import Guest
 from wsgate.gateway.kept import NOTHING_KEPT
-from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import Route
 from wsgate.gateway.words import refusal_at_the_door
 from wsgate.hooks import HookFailed, NoWord, Refuse
 from wsgate.hooks.params import size_of
-from wsgate.http1 import RequestHead
 
 _NO_PARAMS: dict[str, str] = {}
 
@@ -49,21 +47,10 @@ class GuestConversation(EventfulConversation):
         "is_in",
     )
 
-    def __init__(
-        self,
-        chain: Chain,
-        register: Register,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-    ) -> None:
-        super().__init__(register, connection_id, route, params, peer, limits, head, subprotocol)
+    def __init__(self, chain: Chain, register: Register, route: Route, arrival: Arrival) -> None:
+        super().__init__(register, route, arrival)
         self._chain = chain
-        self._guest = Guest(self, head, chain.timeouts)
+        self._guest = Guest(self, arrival.head, chain.timeouts)
         self._hook_params = _NO_PARAMS
         self._is_entering = False
         self._is_in_chain = False

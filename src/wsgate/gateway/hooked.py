@@ -18,19 +18,17 @@ from twisted.python.failure import Failure
 
 from wsgate.gateway.actions import Actions, Close
 from wsgate.gateway.answer import Reply, is_of_backend, reply_to_failure
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.asked import Asked, Step, Wishes
 from wsgate.gateway.chain import SLOW, Chain, Link, Wait
-from wsgate.gateway.conversation import QueueLimits
 from wsgate.gateway.guesting import failure_of_hook
 from wsgate.gateway.lastwords import message_of
-from wsgate.gateway.peer import Peer
 from wsgate.gateway.questions import AskingConversation, Held, Outcome, checked
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import Route
 from wsgate.gateway.words import fit_close, fit_payload, refusal_of_message
 from wsgate.hooks import Answer, Message, MessageRefused, NotToBeAsked, NoWord, Refuse
 from wsgate.hooks import Close as SaidClose
-from wsgate.http1 import RequestHead
 
 AT_ONCE = 32
 """Messages of one client that hooks answer in a row; then others have their turn."""
@@ -44,21 +42,8 @@ class HookedConversation(AskingConversation):
 
     __slots__ = ("_is_resting", "_last_answer", "_row")
 
-    def __init__(
-        self,
-        chain: Chain,
-        register: Register,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-    ) -> None:
-        super().__init__(
-            chain, register, connection_id, route, params, peer, limits, head, subprotocol
-        )
+    def __init__(self, chain: Chain, register: Register, route: Route, arrival: Arrival) -> None:
+        super().__init__(chain, register, route, arrival)
         self._row = 0
         """Messages that were answered one behind the other."""
         self._last_answer = 0.0

@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 from wsgate.channels import ChannelError, Channels, ChannelSet, Message
 from wsgate.fastcgi import decode_params
 from wsgate.gateway.actions import Actions, Publish
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.kept import NOTHING_KEPT, Kept
-from wsgate.gateway.peer import Peer
 
 _log = Logger(namespace="wsgate")
 
@@ -31,10 +31,10 @@ class Membership:
 
     __slots__ = ("_kept", "_params", "_peer", "connection_id")
 
-    def __init__(self, connection_id: str, params: bytes, peer: Peer) -> None:
-        self.connection_id = connection_id
-        self._params = params
-        self._peer = peer
+    def __init__(self, arrival: Arrival) -> None:
+        self.connection_id = arrival.connection_id
+        self._params = arrival.params
+        self._peer = arrival.peer
         self._kept = NOTHING_KEPT
 
     @property

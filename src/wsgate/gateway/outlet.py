@@ -8,8 +8,8 @@ from wsgate.cgi import ResponseHead
 from wsgate.fastcgi import Sink, StreamTimeout
 from wsgate.gateway.actions import read_actions
 from wsgate.gateway.answer import Reply
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.membership import Membership
-from wsgate.gateway.peer import Peer
 from wsgate.gateway.streaming import Stream, Unwanted
 from wsgate.gateway.streams import StreamTooLarge, stream_head
 
@@ -25,8 +25,8 @@ class StreamOutlet(Membership):
 
     __slots__ = ("_in_flight", "_is_parting", "_output_paused", "_route", "_stream")
 
-    def __init__(self, connection_id: str, route: Route, params: bytes, peer: Peer) -> None:
-        super().__init__(connection_id, params, peer)
+    def __init__(self, route: Route, arrival: Arrival) -> None:
+        super().__init__(arrival)
         self._route = route
         self._in_flight = False
         self._output_paused = False

@@ -12,18 +12,16 @@ from twisted.internet.defer import Deferred
 
 from wsgate.fastcgi import FastCGIError, Request, Response, Sink
 from wsgate.gateway.answer import Reply
+from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.asked import Asked, Step, answer_of, answer_of_stream
 from wsgate.gateway.chain import Chain
-from wsgate.gateway.conversation import QueueLimits
 from wsgate.gateway.guesting import GuestConversation
 from wsgate.gateway.params import request_params
-from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import Route
 from wsgate.gateway.streams import stream_head
 from wsgate.hooks import Answer, Message, NotToBeAsked, NoWord, Refuse
 from wsgate.hooks import Close as SaidClose
-from wsgate.http1 import RequestHead
 
 Outcome = Answer | Refuse | SaidClose | BaseException
 """What a hook's turn comes to."""
@@ -49,21 +47,8 @@ class AskingConversation(GuestConversation):
         "_turn",
     )
 
-    def __init__(
-        self,
-        chain: Chain,
-        register: Register,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-    ) -> None:
-        super().__init__(
-            chain, register, connection_id, route, params, peer, limits, head, subprotocol
-        )
+    def __init__(self, chain: Chain, register: Register, route: Route, arrival: Arrival) -> None:
+        super().__init__(chain, register, route, arrival)
         self._step: Step | None = None
         """Of the hook that is waited for, where no other has asked."""
         self._passed = False

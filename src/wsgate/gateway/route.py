@@ -9,8 +9,8 @@ from typing import Literal
 from wsgate import cgi
 from wsgate.fastcgi import ConnectionPool, encode_pair, encode_params
 from wsgate.gateway.answer import OnError
-from wsgate.gateway.conversation import Conversation, QueueLimits
-from wsgate.gateway.peer import Peer
+from wsgate.gateway.arrival import Arrival
+from wsgate.gateway.conversation import Conversation
 from wsgate.gateway.streams import StreamLimits
 from wsgate.http1 import RequestHead
 
@@ -47,11 +47,7 @@ class Tally:
 
 Dialect = Literal["plain", "grip", "pusher"]
 
-MakeConversation = Callable[
-    [str, "Route", bytes, Peer, QueueLimits, RequestHead, str | None], Conversation
-]
-"""Makes a conversation of connection id, route, PARAMS records, peer, limits, handshake and
-subprotocol."""
+MakeConversation = Callable[["Route", Arrival], Conversation]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,28 +94,11 @@ class Route:
         for name in _BECOMES:
             setattr(self, name, getattr(other, name))
 
-    def converse(
-        self,
-        connection_id: str,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None = None,
-    ) -> Conversation:
-        """What stands between a new connection and PHP.
-
-        Args:
-            connection_id: of the connection.
-            params: its PARAMS records, of `connection_params`.
-            peer: its socket.
-            limits: how much may wait on it.
-            head: the handshake.
-            subprotocol: the one of those offered that the route speaks.
-        """
+    def converse(self, arrival: Arrival) -> Conversation:
+        """What stands between a new connection and PHP."""
         if self.make_conversation is None:
-            return Conversation(connection_id, self, params, peer, limits)
-        return self.make_conversation(connection_id, self, params, peer, limits, head, subprotocol)
+            return Conversation(self, arrival)
+        return self.make_conversation(self, arrival)
 
     def event_params(self, event: str) -> bytes:
         """The PARAMS records that the request for `connect` or `disconnect` begins with."""

@@ -12,9 +12,8 @@ from wsgate.channels import Message
 from wsgate.fastcgi import Lane, Request, Response, encode_params
 from wsgate.gateway import (
     Accepted,
+    Arrival,
     Conversation,
-    Peer,
-    QueueLimits,
     Reply,
     Route,
 )
@@ -28,7 +27,6 @@ from wsgate.grip.controlled import Controlled
 from wsgate.grip.events import DISCONNECT, OPEN, Event, close_event, encode_events
 from wsgate.grip.pulses import Interval
 from wsgate.grip.sharing import MAX_BATCH, Shared
-from wsgate.http1 import RequestHead
 from wsgate.oneline import one_line
 
 
@@ -56,24 +54,14 @@ class GripConversation(Conversation):
         "_todo",
     )
 
-    def __init__(
-        self,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-        shared: Shared,
-    ) -> None:
-        params = params.removesuffix(subprotocol_params(subprotocol))
-        params += encode_params([(b"HTTP_CONNECTION_ID", connection_id.encode())])
-        super().__init__(connection_id, route, params, peer, limits)
-        self._offered = offered_subprotocols(head)
-        self._subprotocol = subprotocol
+    def __init__(self, shared: Shared, route: Route, arrival: Arrival) -> None:
+        params = arrival.params.removesuffix(subprotocol_params(arrival.subprotocol))
+        params += encode_params([(b"HTTP_CONNECTION_ID", arrival.connection_id.encode())])
+        super().__init__(route, arrival._replace(params=params))
+        self._offered = offered_subprotocols(arrival.head)
+        self._subprotocol = arrival.subprotocol
         self._shared = shared
-        self._controlled = Controlled(self, peer.channels, shared)
+        self._controlled = Controlled(self, arrival.peer.channels, shared)
         self._opening: Connect | None = None
         self._todo: list[Deed] = []
         self._batch = 0

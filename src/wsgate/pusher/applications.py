@@ -11,8 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from wsgate import cgi
 from wsgate.channels import Channels
 from wsgate.fastcgi import ConnectionPool
-from wsgate.gateway import Conversation, Peer, QueueLimits, Route
-from wsgate.http1 import RequestHead
+from wsgate.gateway import Arrival, Conversation, Route
 from wsgate.pusher import calls
 from wsgate.pusher.app import App
 from wsgate.pusher.application import Application
@@ -64,7 +63,7 @@ class Applications:
             pool=_NO_POOL,
             origins=frozenset({"*"}),
             dialect="pusher",
-            make_conversation=_turn_away,
+            make_conversation=TurnedAway,
         )
 
     def __iter__(self) -> Iterator[Application]:
@@ -140,29 +139,9 @@ class Applications:
             self._now,
         )
 
-    def converse(
-        self,
-        app_id: str,
-        connection_id: str,
-        route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
-    ) -> Conversation:
-        """A conversation with a new client of an application; see `wsgate.gateway.Route`."""
-        return PusherConversation(
-            self._by_id[app_id],
-            self._next_turn,
-            connection_id,
-            route,
-            params,
-            peer,
-            limits,
-            head,
-            subprotocol,
-        )
+    def converse(self, app_id: str, route: Route, arrival: Arrival) -> Conversation:
+        """A conversation with a new client of an application."""
+        return PusherConversation(self._by_id[app_id], self._next_turn, route, arrival)
 
     def _next_turn(self, function: Callable[[], object]) -> None:
         self._reactor.callLater(0, function)
@@ -170,15 +149,3 @@ class Applications:
 
 _NO_POOL: Any = None
 """Of a route that asks PHP for nothing."""
-
-
-def _turn_away(
-    connection_id: str,
-    route: Route,
-    params: bytes,
-    peer: Peer,
-    limits: QueueLimits,
-    _head: RequestHead,
-    _subprotocol: str | None,
-) -> Conversation:
-    return TurnedAway(connection_id, route, params, peer, limits)

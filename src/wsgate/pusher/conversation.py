@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from twisted.internet.defer import Deferred, succeed
 
 from wsgate.channels import ChannelError, Message
-from wsgate.gateway import Accepted, Conversation, Peer, QueueLimits, Route
+from wsgate.gateway import Accepted, Arrival, Conversation, Route
 from wsgate.http1 import RequestHead
 from wsgate.pusher import faults, names, told
 from wsgate.pusher.asked import (
@@ -65,20 +65,15 @@ class PusherConversation(Conversation):
         self,
         application: Application,
         next_turn: NextTurn,
-        connection_id: str,
         route: Route,
-        params: bytes,
-        peer: Peer,
-        limits: QueueLimits,
-        head: RequestHead,
-        subprotocol: str | None,
+        arrival: Arrival,
     ) -> None:
-        super().__init__(connection_id, route, params, peer, limits)
-        self.socket_id = socket_id_of(connection_id)
+        super().__init__(route, arrival)
+        self.socket_id = socket_id_of(arrival.connection_id)
         self._application = application
         self._next_turn = next_turn
-        self._subprotocol = subprotocol
-        self._protocol = _protocol_of(head)
+        self._subprotocol = arrival.subprotocol
+        self._protocol = _protocol_of(arrival.head)
         self._user_id: str | None = None
         self._taken_in_turn = 0
         self._second = 0.0

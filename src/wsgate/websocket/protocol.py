@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from wsgate.cgi import Client
 from wsgate.floods import CalmLogger
-from wsgate.gateway import Accepted, Conversation, Route, is_sendable
+from wsgate.gateway import Accepted, Arrival, Conversation, Route, is_sendable
 from wsgate.node import new_connection_id
 from wsgate.oneline import one_line
 from wsgate.timeouts import Timeout
@@ -104,8 +104,9 @@ class GatewayProtocol(LastingProtocol):
             )
         except ValueError:
             raise Refused(431, "Request header too large", limit="max_header_bytes") from None
+        head, subprotocol = upgrade.head, upgrade.subprotocol
         conversation = route.converse(
-            connection_id, params, self, self.options.queue, upgrade.head, upgrade.subprotocol
+            Arrival(connection_id, params, self, self.options.queue, head, subprotocol)
         )
         answer = conversation.open()
         if answer is None:
