@@ -200,6 +200,7 @@ SANS_IO = [
     "gateway/actions.py",
     "hooks/params.py",
     "gateway/words.py",
+    "gateway/waiting.py",
     "hooks/connection.py",
     "hooks/sqlvalues.py",
     "hooks/hook.py",

@@ -13,7 +13,7 @@ from wsgate.gateway.answer import (
 )
 from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.chain import Chain, ChainLimits, Link
-from wsgate.gateway.conversation import Conversation, QueueLimits
+from wsgate.gateway.conversation import Conversation
 from wsgate.gateway.departures import DepartureLimits
 from wsgate.gateway.eventful import EventfulConversation
 from wsgate.gateway.hooked import HookedConversation
@@ -22,6 +22,7 @@ from wsgate.gateway.peer import Peer
 from wsgate.gateway.register import Register
 from wsgate.gateway.route import MakeConversation, Route, Tally
 from wsgate.gateway.streams import StreamLimits
+from wsgate.gateway.waiting import QueueLimits
 
 __all__ = [
     "Accepted",

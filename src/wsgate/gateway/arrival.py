@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from wsgate.gateway.peer import Peer
+from wsgate.gateway.waiting import QueueLimits
 from wsgate.http1 import RequestHead
-
-if TYPE_CHECKING:
-    from wsgate.gateway.conversation import QueueLimits
 
 
 class Arrival(NamedTuple):

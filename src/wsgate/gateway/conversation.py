@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
@@ -34,6 +33,7 @@ from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.lastwords import message_of, publish_late
 from wsgate.gateway.outlet import StreamOutlet
 from wsgate.gateway.params import request_params
+from wsgate.gateway.waiting import NOTHING_WAITS, Waiting
 from wsgate.oneline import one_line
 
 if TYPE_CHECKING:
@@ -42,17 +42,6 @@ if TYPE_CHECKING:
 
 # The class itself would build the tuple in Python.
 _new_request = tuple.__new__
-
-
-class QueueLimits(NamedTuple):
-    """How much may wait on one connection before reading stops: messages, and their bytes."""
-
-    messages: int = 16
-    size: int = 1024 * 1024
-
-
-# An empty deque takes 700 bytes, and most connections never have two messages at a time.
-_NO_QUEUE: deque[tuple[bytes | bytearray, bool]] = deque(maxlen=0)
 
 
 class Conversation(StreamOutlet):
@@ -72,7 +61,6 @@ class Conversation(StreamOutlet):
         "_limits",
         "_number",
         "_queue",
-        "_queued_size",
         "_reading_paused",
         "_unsent",
     )
@@ -85,8 +73,7 @@ class Conversation(StreamOutlet):
     def __init__(self, route: Route, arrival: Arrival) -> None:
         super().__init__(route, arrival)
         self._limits = arrival.limits
-        self._queue = _NO_QUEUE
-        self._queued_size = 0
+        self._queue = NOTHING_WAITS
         self._number = 0
         self._asking = False
         # With its pool: a reload may have given the route another since.
@@ -219,16 +206,22 @@ class Conversation(StreamOutlet):
         return pool.withdraw(unsent)
 
     def _enqueue(self, payload: bytes | bytearray, is_binary: bool) -> None:
-        if self._queue is _NO_QUEUE:
-            self._queue = deque()
-        self._queue.append((payload, is_binary))
-        self._queued_size += len(payload)
-        if not self._reading_paused and self._is_full():
+        if self._queue is NOTHING_WAITS:
+            self._queue = Waiting()
+        self._queue.add(payload, is_binary)
+        if not self._reading_paused and self._queue.is_full(self._limits):
             self._reading_paused = True
             self._peer.pause_reading()
 
-    def _is_full(self) -> bool:
-        return len(self._queue) >= self._limits.messages or self._queued_size >= self._limits.size
+    def _take(self) -> tuple[bytes | bytearray, bool]:
+        message = self._queue.take()
+        if not self._queue:
+            self._queue = NOTHING_WAITS
+        return message
+
+    def _forget_waiting(self) -> None:
+        self._route.tally.gone += len(self._queue)
+        self._queue = NOTHING_WAITS
 
     def _ask(self, payload: bytes | bytearray, is_binary: bool) -> None:
         self._number = number = self._number + 1
@@ -411,7 +404,7 @@ class Conversation(StreamOutlet):
             self._ask_next()
         if self._closed:
             return
-        if self._reading_paused and not self._is_full():
+        if self._reading_paused and not self._queue.is_full(self._limits):
             self._reading_paused = False
             self._peer.resume_reading()
         if not (self._in_flight or self._queue):
@@ -420,15 +413,9 @@ class Conversation(StreamOutlet):
     def _ask_next(self) -> None:
         self._asking = True
         while self._queue and not (self._closed or self._in_flight or self._output_paused):
-            payload, is_binary = self._queue.popleft()
-            self._queued_size -= len(payload)
-            if not self._queue:
-                self._queue = _NO_QUEUE
-            self._ask(payload, is_binary)
+            self._ask(*self._take())
         self._asking = False
 
     def _stop(self) -> None:
         self._closed = True
-        self._route.tally.gone += len(self._queue)
-        self._queue = _NO_QUEUE
-        self._queued_size = 0
+        self._forget_waiting()

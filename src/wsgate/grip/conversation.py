@@ -20,7 +20,6 @@ from wsgate.gateway import (
 from wsgate.gateway.actions import Close
 from wsgate.gateway.admission import offered_subprotocols
 from wsgate.gateway.connecting import Connect, outcome_of
-from wsgate.gateway.conversation import _NO_QUEUE
 from wsgate.gateway.route import subprotocol_params
 from wsgate.grip.answer import Deed, GripAnswer, Say, deeds, opening, read_answer
 from wsgate.grip.controlled import Controlled
@@ -147,12 +146,9 @@ class GripConversation(Conversation):
         batch: list[Event] = []
         size = 0
         while self._queue and (not batch or size + len(self._queue[0][0]) <= MAX_BATCH):
-            payload, is_binary = self._queue.popleft()
+            payload, is_binary = self._take()
             size += len(payload)
             batch.append(_event(payload, is_binary))
-        self._queued_size -= size
-        if not self._queue:
-            self._queue = _NO_QUEUE
         return batch
 
     def _send(self, events: Sequence[Event], lane: Lane = Lane.MESSAGE) -> None:
@@ -296,9 +292,7 @@ class GripConversation(Conversation):
 
     def detach(self) -> None:
         """PHP wants to hear nothing more of this connection, which stays open."""
-        self._route.tally.gone += len(self._queue)
-        self._queue = _NO_QUEUE
-        self._queued_size = 0
+        self._forget_waiting()
         self._end_with(Event("CLOSE"))
 
     # -- the end
