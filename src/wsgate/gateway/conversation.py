@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
-from twisted.python.failure import Failure
 
 from wsgate.channels import OF_DIALECT, Message
 from wsgate.fastcgi import (
@@ -24,12 +23,12 @@ from wsgate.gateway.actions import Actions
 from wsgate.gateway.answer import (
     KNOWN_HEADS,
     Reply,
-    failure_of,
     known_answer,
     reply_to_failure,
     reply_to_response,
 )
 from wsgate.gateway.arrival import Arrival
+from wsgate.gateway.failing import log_failure
 from wsgate.gateway.lastwords import message_of, publish_late
 from wsgate.gateway.outlet import StreamOutlet
 from wsgate.gateway.params import request_params
@@ -339,15 +338,8 @@ class Conversation(StreamOutlet):
 
     def _log_failure(self, error: BaseException, stderr: bytes, message_id: str = "") -> None:
         message_id = message_id or self._message_id
-        level = failure_of(error).level
-        if level is None:
-            return
-        if level is LogLevel.critical:
-            self.log.failure("message {id}", Failure(error), id=message_id)
-            return
-        said = one_line(stderr)
-        text = one_line(str(error)) + (f"; PHP says: {said}" if said else "")
-        self._log(level, text, (self._route.path, type(error)), message_id)
+        kind = (self._route.path, type(error))
+        log_failure(self.log, "message {id}", error, stderr, kind, id=message_id)
 
     def _broken(self) -> None:
         self.log.failure("connection {connection_id}", connection_id=self.connection_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
-from twisted.python.failure import Failure
 
 from wsgate.fastcgi import (
     ApplicationOverloaded,
@@ -20,10 +19,11 @@ from wsgate.gateway.admission import (
     admission,
     offered_subprotocols,
 )
-from wsgate.gateway.answer import ScriptMissing, failure_of, reply_to_failure
+from wsgate.gateway.answer import ScriptMissing, reply_to_failure
 from wsgate.gateway.arrival import Arrival
 from wsgate.gateway.connecting import ClientGone, Connect, outcome_of
 from wsgate.gateway.conversation import Conversation
+from wsgate.gateway.failing import log_failure
 from wsgate.gateway.register import Register, Visit
 from wsgate.gateway.route import Route, subprotocol_params
 from wsgate.oneline import one_line
@@ -220,15 +220,9 @@ class EventfulConversation(Conversation):
             self._subprotocol = subprotocol
 
     def _note_failure(self, event: str, error: Exception, stderr: bytes) -> None:
-        level = failure_of(error).level
-        if level is None:
-            return
-        if level is LogLevel.critical:
-            self.log.failure("{event} of {id}", Failure(error), event=event, id=self.connection_id)
-            return
-        said = one_line(stderr)
-        text = one_line(str(error)) + (f"; PHP says: {said}" if said else "")
-        self._note(event, level, text, kind=(event, self._route.path, type(error)))
+        kind = (event, self._route.path, type(error))
+        what = {"event": event, "id": self.connection_id}
+        log_failure(self.log, "{event} of {id}", error, stderr, kind, **what)
 
     def _note(self, event: str, level: LogLevel, text: str, kind: object) -> None:
         self.log.emit(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
 
 from wsgate.channels import Message
 from wsgate.fastcgi import Lane, Request, Response, encode_params
@@ -26,7 +25,6 @@ from wsgate.grip.controlled import Controlled
 from wsgate.grip.events import DISCONNECT, OPEN, Event, close_event, encode_events
 from wsgate.grip.pulses import Interval
 from wsgate.grip.sharing import MAX_BATCH, Shared
-from wsgate.oneline import one_line
 
 
 class GripConversation(Conversation):
@@ -238,9 +236,7 @@ class GripConversation(Conversation):
             self._follow(reply if count else Reply(None))
 
     def _note(self, stderr: bytes, warnings: Sequence[str]) -> None:
-        if stderr:
-            said = "PHP says: " + one_line(stderr)
-            self._log(LogLevel.warn, said, kind=said)
+        self._heed(stderr)
         for warning in warnings:
             self._warn(warning)
 
