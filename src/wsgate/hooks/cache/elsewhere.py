@@ -42,15 +42,17 @@ class Shelf(Protocol):
     def add(self, key: str, value: bytes) -> Deferred[Any]: ...
 
 
-class RedisShelf:
-    """Redis."""
-
+class _Shelf:
     def __init__(self, store: Any) -> None:
         self._store = store
 
     @property
     def is_up(self) -> bool:
         return bool(self._store.is_up)
+
+
+class RedisShelf(_Shelf):
+    """Redis."""
 
     def get(self, keys: list[str]) -> Deferred[list[object]]:
         asked: Deferred[Any] = self._store.ask("MGET", *keys)
@@ -66,15 +68,8 @@ class RedisShelf:
         return asked
 
 
-class MemcachedShelf:
+class MemcachedShelf(_Shelf):
     """memcached."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    @property
-    def is_up(self) -> bool:
-        return bool(self._store.is_up)
 
     def get(self, keys: list[str]) -> Deferred[list[object]]:
         values: Deferred[list[object]] = gatherResults(
