@@ -200,6 +200,15 @@ def purge(running, path="/cache"):
     return status, json.loads(body)
 
 
+def await_listeners(running, number):
+    """Return once so many processes hear of purges; what is for no route of theirs does nothing."""
+    eventually(
+        lambda: purge(running, "/cache?route=/other") == (200, {"reached": number}),
+        20,
+        f"{number} processes hear of purges",
+    )
+
+
 def test_what_is_in_memory_is_in_the_metrics(running):
     running.ask("5|public, max-age=600||")
     text = control(running, "GET", "/metrics")[1]
@@ -223,6 +232,7 @@ def test_a_purge_makes_php_be_asked_again(running):
 @pytest.mark.slow
 def test_a_purge_reaches_all_workers():
     with cached(CONTROL, "--workers=2", "--set=limits.new_connections_per_address=0") as running:
+        await_listeners(running, 2)
         message = "0|public, max-age=600||"
         before = {running.ask(message) for _ in range(30)}
         assert len(before) <= 2
@@ -263,6 +273,7 @@ def test_a_purge_on_one_gateway_holds_for_all_that_redis_connects():
     prices = "0|public, max-age=600||"
     with over_redis("--workers=2") as (_, found):
         one, other, workers = found
+        await_listeners(one, 4)
         before = [{running.ask(prices) for _ in range(20)} for running in found]
         assert [len(answers) for answers in before[:2]] == [1, 1]
         assert [runs(running) for running in (one, other)] == [1, 1]
