@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
 
 from wsgate.channels import OF_DIALECT, Message
 from wsgate.fastcgi import (
@@ -308,7 +307,7 @@ class Conversation(StreamOutlet):
     def _heed(self, stderr: bytes) -> None:
         if stderr:
             said = "PHP says: " + one_line(stderr)
-            self._log(LogLevel.warn, said, kind=said)
+            self._log(said, kind=said)
 
     def _deliver(self, payload: bytes, is_binary: bool) -> None:
         """As `_finish`, for an answer that is one message and nothing else."""
@@ -346,9 +345,8 @@ class Conversation(StreamOutlet):
         self._stop()
         self._peer.close(1011, "internal error")
 
-    def _log(self, level: LogLevel, text: str, kind: Hashable, message_id: str = "") -> None:
-        message_id = message_id or self._message_id
-        self.log.emit(level, "message {id}: {text}", id=message_id, text=text, kind=kind)
+    def _log(self, text: str, kind: Hashable) -> None:
+        self.log.warn("message {id}: {text}", id=self._message_id, text=text, kind=kind)
 
     def _finish(self, reply: Reply, *, answered: bool) -> None:
         """The message in flight is over: send what it came to, and take the next."""
@@ -381,7 +379,7 @@ class Conversation(StreamOutlet):
             self._next()
 
     def _warn(self, text: str) -> None:
-        self._log(LogLevel.warn, one_line(text), kind=text)
+        self._log(one_line(text), kind=text)
 
     def _over(self) -> None:
         self._in_flight = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
 
 from wsgate.fastcgi import (
     ApplicationOverloaded,
@@ -87,7 +86,7 @@ class EventfulConversation(Conversation):
         if admitted is None:
             return
         if admitted.fault is not None:
-            self._note_failure("connect", admitted.fault, b"")
+            self._note_failure(admitted.fault, b"")
             message_id = f"{self.connection_id}:0"
             self._follow(reply_to_failure(admitted.fault, message_id, self._route.on_error))
         elif admitted.first is not None:
@@ -187,7 +186,7 @@ class EventfulConversation(Conversation):
             outcome = outcome_of(error)
             self._count(outcome)
             if outcome == "failed":
-                self._note_failure("connect", error, getattr(error, "stderr", b""))
+                self._note_failure(error, getattr(error, "stderr", b""))
             raise
         self._count("accepted")
         self._use_subprotocol(admitted.accepted.subprotocol)
@@ -203,7 +202,7 @@ class EventfulConversation(Conversation):
     def _note_warnings(self, warnings: tuple[str, ...], stderr: bytes) -> None:
         said = ("PHP says: " + one_line(stderr),) if stderr else ()
         for warning in (*warnings, *said):
-            self._note("connect", LogLevel.warn, one_line(warning), kind=warning)
+            self._note(one_line(warning), kind=warning)
 
     async def _ask_connect(self) -> Response:
         params = self._route.event_params("connect") + self._params
@@ -219,17 +218,9 @@ class EventfulConversation(Conversation):
             self._params = base + subprotocol_params(subprotocol)
             self._subprotocol = subprotocol
 
-    def _note_failure(self, event: str, error: Exception, stderr: bytes) -> None:
-        kind = (event, self._route.path, type(error))
-        what = {"event": event, "id": self.connection_id}
-        log_failure(self.log, "{event} of {id}", error, stderr, kind, **what)
+    def _note_failure(self, error: Exception, stderr: bytes) -> None:
+        kind = ("connect", self._route.path, type(error))
+        log_failure(self.log, "connect of {id}", error, stderr, kind, id=self.connection_id)
 
-    def _note(self, event: str, level: LogLevel, text: str, kind: object) -> None:
-        self.log.emit(
-            level,
-            "{event} of {id}: {text}",
-            event=event,
-            id=self.connection_id,
-            text=text,
-            kind=kind,
-        )
+    def _note(self, text: str, kind: object) -> None:
+        self.log.warn("connect of {id}: {text}", id=self.connection_id, text=text, kind=kind)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from wsgate.channels import Channels
@@ -113,7 +112,7 @@ class GuestConversation(EventfulConversation):
         refusal, left_out = refusal_at_the_door(said)
         for name in left_out:
             text = f"hook {link.name}: the header {name} may not be sent, and is left out"
-            self._note("connect", LogLevel.warn, text, kind=("hook header", link.name))
+            self._note(text, kind=("hook header", link.name))
         return refusal
 
     async def _heard(self, link: Link, method: Any, *arguments: object) -> Any:
