@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from wsgate.config.session import SessionOptions
@@ -16,7 +17,7 @@ from wsgate.hooks.services import Services
 from wsgate.hooks.session import fields, formats
 from wsgate.hooks.session.formats import Session
 from wsgate.hooks.session.names import session_id
-from wsgate.hooks.session.sources import Source, in_thread
+from wsgate.hooks.session.sources import Source
 from wsgate.hooks.session.unserialize import Unreadable
 
 log = CalmLogger(namespace="wsgate")
@@ -66,7 +67,10 @@ class SessionHook(Hook):
         data = await self._source.look_up(session) or b""
         read = partial(formats.read, data, self._options.serialize_handler)
         try:
-            return read() if len(data) <= _QUICK else await in_thread(self._services, read)
+            if len(data) <= _QUICK:
+                return read()
+            reactor = self._services.reactor
+            return await deferToThreadPool(reactor, reactor.getThreadPool(), read)
         except Unreadable as error:
             raise HookFailed(f"a session {error}") from None
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 
 from wsgate.hooks.errors import HookFailed
 from wsgate.hooks.services import Services
@@ -38,13 +37,7 @@ class Source(Protocol):
         """
 
     def stop(self) -> None:
-        """Nobody will look anything up any more."""
-
-
-def in_thread(services: Services, function: Callable[[], T]) -> Awaitable[T]:
-    """What `function` gives, called in a thread of the reactor's pool."""
-    reactor = services.reactor
-    return deferToThreadPool(reactor, reactor.getThreadPool(), function)
+        """Nobody will look anything up any more. What others use too stays as it is."""
 
 
 class Threads(Protocol):

@@ -23,7 +23,7 @@ _LONGEST_KEY = 250
 """Bytes that memcached takes for a key; PHP cannot keep a session of a longer one there either."""
 
 
-class InRedis:
+class InRedis(Source):
     """Texts by `prefix` and id. Locks have keys that are longer, and no id is so long a name."""
 
     def __init__(self, store: RedisStore, prefix: str | None, max_size: int) -> None:
@@ -41,11 +41,8 @@ class InRedis:
             raise HookFailed(str(error)) from None
         return _checked(found, self._max_size)
 
-    def stop(self) -> None:
-        """As `Source.stop`: the store is not ours."""
 
-
-class InMemcached:
+class InMemcached(Source):
     """Values by `prefix` and id."""
 
     def __init__(self, store: MemcachedStore, prefix: str | None, max_size: int) -> None:
@@ -63,9 +60,6 @@ class InMemcached:
         except StoreError as error:
             raise HookFailed(str(error)) from None
         return _checked(found, self._max_size)
-
-    def stop(self) -> None:
-        """As `Source.stop`: the store is not ours."""
 
 
 def _checked(found: object, max_size: int) -> bytes | None:
