@@ -197,13 +197,19 @@ def test_a_store_that_is_known_to_be_away_is_not_asked_and_not_counted():
     assert Around(shelf).ask().payload == b"7"
 
 
-def test_a_purge_is_told_to_a_store_that_was_away_as_soon_as_it_is_back():
+def purged_while_away():
+    """Two gateways, of which one was told of a purge while their store was away; now it is back."""
     shelf, one, other = two()
     one.ask()
     one.php_says(b"old")
     shelf.is_up = False
     one.purge()
     shelf.is_up = True
+    return one, other
+
+
+def test_a_purge_is_told_to_a_store_that_was_away_as_soon_as_it_is_back():
+    one, other = purged_while_away()
     assert not one.ask().is_over
     assert not other.ask().is_over
 
@@ -238,12 +244,7 @@ def test_a_purge_that_the_store_did_not_hear_of_is_told_to_it_before_it_is_read_
 
 
 def test_a_purge_that_the_store_did_not_hear_of_is_told_to_it_at_the_end_if_it_is_back():
-    shelf, one, other = two()
-    one.ask()
-    one.php_says(b"old")
-    shelf.is_up = False
-    one.purge()
-    shelf.is_up = True
+    one, other = purged_while_away()
     with capturedLogs() as logs:
         Deferred.fromCoroutine(one.cache.stop())
     assert not logs
